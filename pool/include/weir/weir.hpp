@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// All of weir.
+#pragma once
+
+#include <weir/clock.hpp>
+#include <weir/cpus.hpp>
+#include <weir/error.hpp>
+#include <weir/handle.hpp>
+#include <weir/runtime.hpp>
+#include <weir/stats.hpp>
+#include <weir/stop_token.hpp>
+#include <weir/task.hpp>
+#include <weir/this_task.hpp>
+#include <weir/version.hpp>

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The outcome of a task: nothing yet, a value, an exception, or cancelled.
+#pragma once
+
+#include <weir/error.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace weir::detail {
+
+template <class T>
+struct result_storage {
+  using type = T;
+};
+template <class T>
+struct result_storage<T&> {
+  using type = T*;
+};
+template <>
+struct result_storage<void> {
+  struct type {};
+};
+
+/// Where a task leaves its outcome. Not synchronised: the task's completion orders the accesses.
+template <class T>
+class result {
+  static_assert(std::is_void_v<T> || std::is_reference_v<T> || std::is_nothrow_destructible_v<T>,
+                "a task's result type must have a destructor that does not throw");
+  static_assert(!std::is_rvalue_reference_v<T>,
+                "a task cannot return an rvalue reference: what it refers to would be gone");
+  using stored = typename result_storage<T>::type;
+
+ public:
+  result() noexcept {}
+  result(const result&) = delete;
+  result& operator=(const result&) = delete;
+  ~result() { reset(); }
+
+  template <class... Args>
+  void emplace(Args&&... args) {
+    if constexpr (std::is_reference_v<T>)
+      ::new (static_cast<void*>(&value_)) stored(std::addressof(args)...);
+    else
+      ::new (static_cast<void*>(&value_)) stored(std::forward<Args>(args)...);
+    kind_ = kind::value;
+  }
+  void set_error(std::exception_ptr error) noexcept {
+    ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
+    kind_ = kind::error;
+  }
+  void set_cancelled() noexcept { kind_ = kind::cancelled; }
+
+  [[nodiscard]] bool failed() const noexcept { return kind_ == kind::error; }
+  [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
+
+  /// The value, moved out; or throws what the task threw.
+  T take() {
+    switch (kind_) {
+    case kind::value:
+      if constexpr (std::is_void_v<T>)
+        return;
+      else if constexpr (std::is_reference_v<T>)
+        return *value_;
+      else
+        return std::move(value_);
+    case kind::error:
+      std::rethrow_exception(error_);
+    case kind::cancelled:
+      throw task_cancelled();
+    case kind::empty:
+      break;
+    }
+    throw_error(errc::no_state, "the task has no result: it was taken already");
+  }
+
+  /// Takes over the outcome of `other`. A throwing move becomes the outcome.
+  void take_over(result& other) noexcept {
+    switch (other.kind_) {
+    case kind::value:
+      try {
+        if constexpr (std::is_reference_v<T>)
+          emplace(*other.value_);
+        else
+          emplace(std::move(other.value_));
+      } catch (...) {
+        set_error(std::current_exception());
+      }
+      break;
+    case kind::error:
+      set_error_or_cancelled(std::move(other.error_));
+      break;
+    case kind::cancelled:
+    case kind::empty:
+      kind_ = other.kind_;
+      break;
+    }
+    other.reset();
+  }
+
+  /// A task that ends by `task_cancelled` has been cancelled; anything else is an error.
+  void set_error_or_cancelled(std::exception_ptr error) noexcept {
+    try {
+      std::rethrow_exception(error);
+    } catch (const task_cancelled&) {
+      set_cancelled();
+    } catch (...) {
+      set_error(std::move(error));
+    }
+  }
+
+  void reset() noexcept {
+    if (kind_ == kind::value)
+      std::destroy_at(&value_);
+    else if (kind_ == kind::error)
+      std::destroy_at(&error_);
+    kind_ = kind::empty;
+  }
+
+ private:
+  enum class kind : std::uint8_t { empty, value, error, cancelled };
+
+  union {
+    stored value_;
+    std::exception_ptr error_;
+  };
+  kind kind_ = kind::empty;
+};
+
+} // namespace weir::detail

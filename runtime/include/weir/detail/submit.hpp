@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Turns callables and coroutines into root tasks.
+#pragma once
+
+#include <weir/detail/task_block.hpp>
+#include <weir/error.hpp>
+#include <weir/task.hpp>
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace weir::detail {
+
+/// A callable that can do without the token is called without: a generic one would take anything.
+template <class F, class... Args>
+concept takes_stop_token =
+    !std::invocable<std::decay_t<F>, std::decay_t<Args>...> &&
+    std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>;
+
+template <class F, class... Args>
+struct raw_result : std::invoke_result<std::decay_t<F>, std::decay_t<Args>...> {};
+template <class F, class... Args>
+  requires takes_stop_token<F, Args...>
+struct raw_result<F, Args...>
+    : std::invoke_result<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...> {};
+
+template <class T>
+struct unwrap_task {
+  using type = T;
+};
+template <class T>
+struct unwrap_task<task<T>> {
+  using type = T;
+};
+
+} // namespace weir::detail
+
+namespace weir {
+
+/// What can be submitted: callable with the decayed arguments, or else with an `inplace_stop_token`
+/// before them; the result may be a `task<T>`.
+template <class F, class... Args>
+concept submittable = std::constructible_from<std::decay_t<F>, F> &&
+                      (std::constructible_from<std::decay_t<Args>, Args> && ...) &&
+                      (std::invocable<std::decay_t<F>, std::decay_t<Args>...> ||
+                       std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>);
+
+/// What a submitted callable yields in the end: `T` for a callable that returns `T` or `task<T>`.
+template <class F, class... Args>
+  requires submittable<F, Args...>
+using submit_result_t =
+    typename detail::unwrap_task<typename detail::raw_result<F, Args...>::type>::type;
+
+} // namespace weir
+
+namespace weir::detail {
+
+/// Throws `errc::empty_callable` for an empty `std::function`, null function pointer and the like.
+template <class F>
+void require_callable(const F& f) {
+  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F> || requires {
+                  typename F::result_type;
+                  static_cast<bool>(f);
+                }) {
+    if (!static_cast<bool>(f))
+      throw_error(
+          errc::empty_callable,
+          "the submitted callable is empty (a null function pointer or empty std::function)");
+  }
+}
+
+/// A control block with room for the outcome.
+template <class T>
+class result_block : public task_block {
+ public:
+  result<T> outcome;
+
+ protected:
+  using task_block::task_block;
+  std::exception_ptr failure() noexcept final {
+    return outcome.failed() ? outcome.error() : std::exception_ptr();
+  }
+};
+
+/// The part that starts a coroutine as a root and collects its outcome.
+template <class T>
+class coroutine_block : public result_block<T> {
+ protected:
+  using result_block<T>::result_block;
+
+  /// Starts `task_`; completes the block now or when the coroutine ends.
+  void start_coroutine(thread_state& thread) noexcept {
+    this->run = &run_ended;
+    if (task_->promise() == nullptr) {
+      this->outcome.set_error(std::make_exception_ptr(
+          error(errc::no_state, "the submitted callable returned an empty task")));
+      finish(thread);
+    } else if (task_->promise()->start(*this, *this)) {
+      finish(thread);
+    }
+  }
+
+  /// Destroys what the task was made from, before its outcome is published.
+  virtual void destroy_callable() noexcept {}
+
+  std::optional<task<T>> task_;
+
+ private:
+  static void run_ended(job& self, thread_state& thread) noexcept {
+    static_cast<coroutine_block&>(self).finish(thread);
+  }
+
+  void finish(thread_state& thread) noexcept {
+    if (task_->promise() != nullptr)
+      this->outcome.take_over(task_->promise()->outcome);
+    task_.reset();
+    destroy_callable();
+    this->complete(thread);
+  }
+};
+
+/// `spawn(task)`.
+template <class T>
+class spawned_block final : public coroutine_block<T> {
+ public:
+  spawned_block(scheduler& home, task<T> spawned) noexcept : coroutine_block<T>(home, &run_first) {
+    this->task_.emplace(std::move(spawned));
+  }
+
+ private:
+  static void run_first(job& job, thread_state& thread) noexcept {
+    auto& self = static_cast<spawned_block&>(job);
+    if (self.must_not_start(thread)) {
+      self.task_.reset();
+      self.outcome.set_cancelled();
+      self.complete(thread);
+      return;
+    }
+    thread.current = &self;
+    self.start_coroutine(thread);
+  }
+};
+
+/// A callable and its arguments, destroyed as soon as they have been used.
+template <class F, class... Args>
+class bound_call {
+ public:
+  template <class G, class... As>
+  explicit bound_call(std::in_place_t, G&& f, As&&... args)
+      : parts_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {}
+
+  decltype(auto) operator()(inplace_stop_token token) {
+    return std::apply(
+        [&](F& f, Args&... args) -> decltype(auto) {
+          if constexpr (takes_stop_token<F, Args...>)
+            return std::invoke(std::move(f), token, std::move(args)...);
+          else
+            return std::invoke(std::move(f), std::move(args)...);
+        },
+        *parts_);
+  }
+  void reset() noexcept { parts_.reset(); }
+
+ private:
+  static_assert(std::is_nothrow_destructible_v<F> && (std::is_nothrow_destructible_v<Args> && ...),
+                "a submitted callable and its arguments must have destructors that do not throw");
+  std::optional<std::tuple<F, Args...>> parts_;
+};
+
+/// `submit(f, args...)` where `f` returns a plain value.
+template <class T, class F, class... Args>
+class call_block final : public result_block<T> {
+ public:
+  template <class G, class... As>
+  explicit call_block(scheduler& home, G&& f, As&&... args)
+      : result_block<T>(home, &run_call),
+        call_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {}
+
+ private:
+  static void run_call(job& job, thread_state& thread) noexcept {
+    auto& self = static_cast<call_block&>(job);
+    if (self.must_not_start(thread)) {
+      self.outcome.set_cancelled();
+    } else {
+      thread.current = &self;
+      try {
+        if constexpr (std::is_void_v<T>) {
+          self.call_(self.stop().get_token());
+          self.outcome.emplace();
+        } else {
+          self.outcome.emplace(self.call_(self.stop().get_token()));
+        }
+      } catch (const task_cancelled&) {
+        self.outcome.set_cancelled();
+      } catch (...) {
+        self.outcome.set_error(std::current_exception());
+      }
+    }
+    self.call_.reset();
+    self.complete(thread);
+  }
+
+  bound_call<F, Args...> call_;
+};
+
+/// `submit(f, args...)` where `f` returns a `task<T>`. The callable lives until the coroutine has
+/// ended: a lambda coroutine uses its captures all that time.
+template <class T, class F, class... Args>
+class coroutine_call_block final : public coroutine_block<T> {
+ public:
+  template <class G, class... As>
+  explicit coroutine_call_block(scheduler& home, G&& f, As&&... args)
+      : coroutine_block<T>(home, &run_first),
+        call_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {}
+
+ private:
+  static void run_first(job& job, thread_state& thread) noexcept {
+    auto& self = static_cast<coroutine_call_block&>(job);
+    if (self.must_not_start(thread)) {
+      self.outcome.set_cancelled();
+    } else {
+      thread.current = &self;
+      try {
+        self.task_.emplace(self.call_(self.stop().get_token()));
+      } catch (const task_cancelled&) {
+        self.outcome.set_cancelled();
+      } catch (...) {
+        self.outcome.set_error(std::current_exception());
+      }
+      if (self.task_.has_value()) {
+        self.start_coroutine(thread);
+        return;
+      }
+    }
+    self.call_.reset();
+    self.complete(thread);
+  }
+
+  void destroy_callable() noexcept override { call_.reset(); }
+
+  bound_call<F, Args...> call_;
+};
+
+/// The control block for `submit(f, args...)`, with both references still the caller's.
+/// Throws `errc::empty_callable`, `std::bad_alloc`, and what copying the arguments throws.
+template <class F, class... Args>
+[[nodiscard]] auto* make_block(scheduler& home, F&& f, Args&&... args) {
+  require_callable(f);
+  using raw = typename raw_result<F, Args...>::type;
+  using value = submit_result_t<F, Args...>;
+  if constexpr (is_task<std::remove_cvref_t<raw>>) {
+    return static_cast<result_block<value>*>(
+        new coroutine_call_block<value, std::decay_t<F>, std::decay_t<Args>...>(
+            home, std::forward<F>(f), std::forward<Args>(args)...));
+  } else {
+    return static_cast<result_block<value>*>(
+        new call_block<value, std::decay_t<F>, std::decay_t<Args>...>(home, std::forward<F>(f),
+                                                                      std::forward<Args>(args)...));
+  }
+}
+
+} // namespace weir::detail

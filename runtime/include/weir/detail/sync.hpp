@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The one seam between weir and the machine: atomics, futexes, thread start and clock reads.
+///
+/// Runtime and pools use nothing of these directly, so that the same sources can be run under a
+/// model checker that replaces this file. In a normal build the names are aliases and cost nothing.
+#pragma once
+
+#include <weir/version.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include <pthread.h>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WEIR_DETAIL_TSAN 1
+extern "C" void __tsan_acquire(void* address); // NOLINT: the sanitizer's name
+extern "C" void __tsan_release(void* address); // NOLINT
+#endif
+#endif
+
+namespace weir::detail::sync {
+
+/// Tell ThreadSanitizer of an order that it cannot see: what came before `released` of an address
+/// happens before what comes after `acquired` of it. Nothing in other builds.
+inline void tell_tsan_acquired([[maybe_unused]] void* address) noexcept {
+#if defined(WEIR_DETAIL_TSAN)
+  __tsan_acquire(address);
+#endif
+}
+inline void tell_tsan_released([[maybe_unused]] void* address) noexcept {
+#if defined(WEIR_DETAIL_TSAN)
+  __tsan_release(address);
+#endif
+}
+
+/// Distance that keeps two variables off the same cache line, and off neighbouring lines that
+/// x86-64 fetches in pairs.
+inline constexpr std::size_t line_size = 128;
+
+template <class T>
+using atomic = std::atomic<T>;
+
+using time_point = std::chrono::steady_clock::time_point;
+
+/// The steady clock. One vDSO call.
+[[nodiscard]] inline time_point now() noexcept {
+  return std::chrono::steady_clock::now();
+}
+
+/// `timeout` as a duration of the steady clock, cut to about 30 years so that adding it to now()
+/// cannot overflow.
+template <class Rep, class Period>
+[[nodiscard]] constexpr std::chrono::steady_clock::duration
+clamped(std::chrono::duration<Rep, Period> timeout) noexcept {
+  constexpr std::chrono::hours longest{24 * 365 * 30};
+  using seconds = std::chrono::duration<double>;
+  const double wanted = std::chrono::duration_cast<seconds>(timeout).count();
+  if (wanted >= seconds(longest).count())
+    return longest;
+  if (wanted <= 0)
+    return {};
+  return std::chrono::ceil<std::chrono::steady_clock::duration>(timeout);
+}
+
+/// Tells the CPU that this is a spin loop.
+inline void relax() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
+/// Lets another thread of this CPU run. One system call.
+WEIR_API void yield_thread() noexcept;
+
+/// Sleeps while `word` holds `expected`. May return early: callers look again.
+WEIR_API void futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept;
+
+/// As `futex_wait`, at the latest until `deadline`.
+/// \return false if the deadline has passed.
+WEIR_API bool futex_wait_until(const atomic<std::uint32_t>& word, std::uint32_t expected,
+                               time_point deadline) noexcept;
+
+/// Wakes one sleeper of `word`. Never reads through the reference, so that the word may already be
+/// gone; a stranger that sleeps on a reused address wakes early, which every futex user must bear.
+WEIR_API void futex_wake_one(const atomic<std::uint32_t>& word) noexcept;
+WEIR_API void futex_wake_all(const atomic<std::uint32_t>& word) noexcept;
+
+/// An operating-system thread that must be joined or detached before the handle goes.
+class thread {
+ public:
+  thread() noexcept {}
+
+  /// Starts `entry(argument)`.
+  /// \param stack_size in bytes; 0 takes the system's default.
+  /// \return 0, or the error number of `pthread_create`; then `*this` stays empty.
+  [[nodiscard]] WEIR_API int start(void* (*entry)(void*), void* argument,
+                                   std::size_t stack_size) noexcept;
+  WEIR_API void join() noexcept;
+  WEIR_API void detach() noexcept;
+  [[nodiscard]] bool joinable() const noexcept { return joinable_; }
+
+ private:
+  pthread_t id_{};
+  bool joinable_ = false;
+};
+
+/// Names the calling thread for debuggers and `top`; the kernel keeps the first 15 characters.
+WEIR_API void name_this_thread(const char* name) noexcept;
+
+/// Lowest address of the calling thread's stack, or 0 if the system does not tell.
+WEIR_API std::uintptr_t stack_bottom() noexcept;
+
+} // namespace weir::detail::sync

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The control block of a root task: what a handle and the runtime share.
+///
+/// Life: made by the submitter with two references (handle, runtime) -> started by a worker or
+/// dropped -> complete() -> last reference gone. `waiter_` is the only point where both sides meet.
+/// Bits: `done`; `threads`, a thread may sleep on `wake_word_`; `detached`, the handle is gone; the
+/// rest points to the coroutine that awaits the task.
+#pragma once
+
+#include <weir/detail/job.hpp>
+#include <weir/detail/scheduler.hpp>
+#include <weir/detail/sync.hpp>
+#include <weir/stop_token.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+
+namespace weir::detail {
+
+class task_block;
+
+/// A suspended coroutine that waits for something: what to run, and where.
+struct waiter {
+  scheduler* home = nullptr;
+  job* resume = nullptr;
+};
+
+/// Somebody who wants to know that a task has ended, before its waiter does: a pool.
+class end_hook {
+ public:
+  /// Called on the worker, after the task's callable was destroyed and before its outcome is
+  /// published. Must not throw.
+  virtual void task_ended(thread_state& thread) noexcept = 0;
+
+ protected:
+  ~end_hook() = default;
+};
+
+class WEIR_API task_block : public job {
+ public:
+  task_block(const task_block&) = delete;
+  task_block& operator=(const task_block&) = delete;
+
+  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    deallocate_frame(memory, size);
+  }
+
+  [[nodiscard]] scheduler& home() const noexcept { return *home_; }
+  [[nodiscard]] inplace_stop_source& stop() noexcept { return stop_; }
+  void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
+
+  [[nodiscard]] bool done() const noexcept {
+    // Acquire: pairs with the release half of the exchange in complete; the outcome is seen.
+    return (waiter_.load(std::memory_order_acquire) & done_bit) != 0;
+  }
+
+  /// Registers the one coroutine that awaits the task.
+  /// \return false if the task has ended; then `w` is not used.
+  /// Throws `errc::already_awaited` if another coroutine has registered.
+  bool add_waiter(waiter& w);
+
+  /// Blocks the calling thread until the task has ended or `deadline` has passed (null: no limit).
+  /// \return whether it has ended. Throws `errc::would_deadlock` on a worker.
+  bool wait(const sync::time_point* deadline);
+
+  /// The handle lets go. An error that nobody has seen goes to the runtime's handler.
+  void detach() noexcept;
+
+  /// Somebody has taken the outcome; it is not reported as unseen any more.
+  void mark_observed() noexcept { sink_.reset(); }
+
+  void release() noexcept {
+    // Acquire-release: the last one to leave sees everything that the other one did.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete this;
+  }
+
+  /// Ends a block that was refused before anybody else saw it.
+  void discard_unsubmitted() noexcept { delete this; }
+
+ protected:
+  task_block(scheduler& home, run_function first) noexcept : job(first), home_(&home) {}
+  virtual ~task_block();
+
+  /// Whether to drop the task instead of starting it.
+  [[nodiscard]] bool must_not_start(const thread_state& thread) const noexcept {
+    return thread.discarding || stop_.stop_requested();
+  }
+
+  /// The outcome stands: frees the pool's slot, tells the waiter, lets go of the runtime's
+  /// reference.
+  void complete(thread_state& thread) noexcept;
+
+  /// The task's exception if its outcome is one, for reporting.
+  virtual std::exception_ptr failure() noexcept = 0;
+
+ private:
+  static constexpr std::uintptr_t done_bit = 1;
+  static constexpr std::uintptr_t threads_bit = 2;
+  static constexpr std::uintptr_t detached_bit = 4;
+  static constexpr std::uintptr_t pointer_mask = ~std::uintptr_t{7};
+  static_assert(alignof(waiter) >= 8);
+
+  void report_unseen() noexcept;
+
+  scheduler* home_;
+  end_hook* hook_ = nullptr;
+  // Set when the task has failed; a handle may find nobody looked after the runtime is gone.
+  std::shared_ptr<const unhandled_sink> sink_;
+  inplace_stop_source stop_;
+  sync::atomic<std::uintptr_t> waiter_{0};
+  sync::atomic<std::uint32_t> references_{2};
+  sync::atomic<std::uint32_t> wake_word_{0};
+};
+
+} // namespace weir::detail

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What weir keeps for each thread: which worker it is, the coroutine call chain, the frame cache.
+#pragma once
+
+#include <weir/detail/frame_cache.hpp>
+#include <weir/detail/sync.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace weir::detail {
+
+class worker;
+class task_block;
+class scheduler;
+struct job;
+
+/// Adds one to a counter that only the calling thread writes. Relaxed: readers sum such counters
+/// and take them for what they are, a moment's estimate.
+inline void bump(sync::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+/// One for each thread that ever touched weir. Plain fields: only the owning thread uses them.
+struct thread_state {
+  /// The worker that this thread is, or null.
+  worker* self = nullptr;
+  /// The runtime of `self`, or null.
+  scheduler* home = nullptr;
+  /// The task whose code runs now, or null. Set by whoever resumes a coroutine or starts a
+  /// callable.
+  task_block* current = nullptr;
+  /// The promise whose caller sits directly above it on this native stack (docs/scheduler.md, T1).
+  const void* call_top = nullptr;
+  /// The job to run as soon as the current one has unwound to the worker's loop (T2).
+  job* chain = nullptr;
+  /// How many jobs may still be chained before the worker must look at its queues.
+  std::uint32_t chain_budget = 0;
+  /// Set while the runtime stops: jobs that have not started are dropped instead of run.
+  bool discarding = false;
+  /// Coroutines nest natively down to this address. The largest value means: not known yet.
+  std::uintptr_t stack_limit = UINTPTR_MAX;
+  /// Root tasks that ended on this thread; null on threads that are no workers.
+  sync::atomic<std::uint64_t>* ended = nullptr;
+  /// The injector entrance that this thread used last, and the injector's number.
+  void* producer = nullptr;
+  std::uint64_t producer_id = 0;
+  /// Set when the thread's leases have been given back: the thread is ending.
+  bool leases_closed = false;
+  frame_cache frames;
+
+  /// Counts the end of a root task.
+  void count_ended() noexcept {
+    // Release: pairs with the acquire load in scheduler::quiescent, which then also sees that this
+    // task had been counted as accepted.
+    if (ended != nullptr)
+      ended->store(ended->load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+};
+
+/// The calling thread's state. Not inlined and never `const`-attributed: a coroutine may go on on
+/// another thread, and compilers keep thread-local addresses across suspension points otherwise.
+[[nodiscard]] WEIR_API thread_state& this_thread() noexcept;
+
+/// Finds out `stack_limit` for the calling thread.
+WEIR_API void learn_stack_limit(thread_state& thread) noexcept;
+
+} // namespace weir::detail

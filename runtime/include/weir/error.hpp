@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What weir throws when it is misused or refuses work.
+#pragma once
+
+#include <weir/version.hpp>
+
+#include <string>
+#include <system_error>
+#include <type_traits>
+
+namespace weir {
+
+/// Why a call was refused. Values are stable; 0 is not used.
+enum class errc {
+  /// An option is out of range. The text names the field, its value and the limit.
+  invalid_option = 1,
+  /// An empty `std::function`, null function pointer or the like was submitted.
+  empty_callable,
+  /// The runtime has been stopped and takes no new work.
+  stopped,
+  /// The pool has been closed and takes no new work.
+  pool_closed,
+  /// A worker thread tried to block on a task that has not ended. `co_await` it instead.
+  would_deadlock,
+  /// The handle or task is empty: default-constructed, moved from, or its result was taken.
+  no_state,
+  /// A second coroutine tried to await a handle that is being awaited.
+  already_awaited,
+  /// A worker thread could not be started. The text holds the system's reason.
+  thread_start_failed,
+};
+
+/// The category of `errc`; its name is "weir".
+/// Thread safety: any thread. Never allocates.
+[[nodiscard]] WEIR_API const std::error_category& error_category() noexcept;
+
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), error_category()};
+}
+
+/// Every misuse and refusal of weir. `code()` is an `errc`, `what()` says what was wrong and what
+/// to do about it.
+class WEIR_API error : public std::system_error {
+ public:
+  error(errc code, const std::string& what) : std::system_error(make_error_code(code), what) {}
+  ~error() override;
+};
+
+/// Thrown by whoever waits for a task that was stopped before it could end by itself.
+///
+/// Deliberately not derived from `std::exception`: a `catch (const std::exception&)` inside a task
+/// must not eat the request to stop.
+class WEIR_API task_cancelled {
+ public:
+  task_cancelled() noexcept {}
+  virtual ~task_cancelled();
+  task_cancelled(const task_cancelled&) noexcept = default;
+  task_cancelled& operator=(const task_cancelled&) noexcept = default;
+};
+
+namespace detail {
+
+/// Out of line, so that the throw does not grow the caller.
+[[noreturn]] WEIR_API void throw_error(errc code, const char* what);
+
+} // namespace detail
+
+} // namespace weir
+
+template <>
+struct std::is_error_code_enum<weir::errc> : std::true_type {};

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `handle<T>`: the waiting side of a submitted task.
+#pragma once
+
+#include <weir/detail/submit.hpp>
+
+#include <chrono>
+#include <coroutine>
+#include <utility>
+
+namespace weir {
+
+class runtime;
+
+namespace detail {
+
+/// Suspends a coroutine until a root task has ended.
+class block_awaiter {
+ public:
+  explicit block_awaiter(task_block* awaited) noexcept
+      : awaited_(awaited), foreign_(&run_foreign) {}
+
+  template <class Promise>
+  bool suspend(std::coroutine_handle<Promise> parent) {
+    if constexpr (weir_promise<Promise>) {
+      promise_base& promise = parent.promise();
+      waiter_ = {&promise.block->home(), &promise};
+    } else {
+      // A coroutine of another library goes on on a worker of the awaited task's runtime.
+      foreign_.handle = parent;
+      waiter_ = {&awaited_->home(), &foreign_};
+    }
+    return awaited_->add_waiter(waiter_);
+  }
+
+ protected:
+  ~block_awaiter() = default;
+
+  task_block* awaited_;
+
+ private:
+  struct foreign_resume : job {
+    explicit foreign_resume(run_function function) noexcept : job(function) {}
+    std::coroutine_handle<> handle;
+  };
+  static void run_foreign(job& self, thread_state&) noexcept {
+    static_cast<foreign_resume&>(self).handle.resume();
+  }
+
+  waiter waiter_;
+  foreign_resume foreign_;
+};
+
+} // namespace detail
+
+/// Refers to one submitted task; its result is taken once, by `get()` or `co_await`.
+///
+/// Dropping a handle neither stops the task nor waits for it. If the task fails and nobody takes
+/// its exception, the runtime's unhandled-exception handler gets it. A handle may outlive its
+/// runtime.
+///
+/// Thread safety: one thread at a time, except `request_stop()`, `done()` and the waits, which may
+/// be called by several while no thread moves, gets or destroys the handle.
+template <class T>
+class [[nodiscard(
+    "dropping the handle gives up the result; use post() for fire and forget")]] handle {
+ public:
+  using value_type = T;
+
+  handle() noexcept {}
+  handle(handle&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  handle& operator=(handle&& other) noexcept {
+    handle(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~handle() {
+    if (block_ != nullptr)
+      block_->detach();
+  }
+  void swap(handle& other) noexcept { std::swap(block_, other.block_); }
+
+  /// Whether the handle refers to a task.
+  [[nodiscard]] bool valid() const noexcept { return block_ != nullptr; }
+
+  /// Whether the task has ended. Never blocks.
+  [[nodiscard]] bool done() const { return block().done(); }
+
+  /// Asks the task to stop. A task that has not started never will, and its waiter gets
+  /// `task_cancelled`; a running one sees it by its stop token. Calls the registered stop callbacks
+  /// on this thread.
+  /// \return true for the one call that made the request.
+  bool request_stop() { return block().stop().request_stop(); }
+
+  /// Blocks until the task has ended. Throws `errc::would_deadlock` on a worker thread, unless the
+  /// task has ended. One futex wait at the most if nobody else ends it within about a microsecond.
+  void wait() const { block().wait(nullptr); }
+
+  /// As `wait()`, for at most `timeout`. \return whether the task has ended.
+  template <class Rep, class Period>
+  [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    return wait_until(detail::sync::now() + detail::sync::clamped(timeout));
+  }
+
+  /// As `wait()`, at the latest until `deadline` of any clock. \return whether the task has ended.
+  template <class Clock, class Duration>
+  [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> deadline) const {
+    if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
+      const auto at = std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline);
+      return block().wait(&at);
+    } else {
+      return wait_for(deadline - Clock::now()) || (Clock::now() < deadline && wait_until(deadline));
+    }
+  }
+
+  /// Waits, then gives the result or throws what the task threw (`task_cancelled` if it was
+  /// stopped). The handle is empty afterwards. Throws `errc::would_deadlock` on a worker thread if
+  /// the task has not ended; then the handle keeps its task.
+  T get() {
+    wait();
+    const handle taken = std::move(*this);
+    taken.block_->mark_observed();
+    return taken.block_->outcome.take();
+  }
+
+  /// Awaits the task; otherwise as `get()`. One coroutine at a time: a second one gets
+  /// `errc::already_awaited`.
+  [[nodiscard]] auto operator co_await() { return awaiter(*this); }
+
+ private:
+  friend class runtime;
+  template <class>
+  friend class fixed_pool;
+  template <class>
+  friend class submission;
+
+  explicit handle(detail::result_block<T>* block) noexcept : block_(block) {}
+
+  detail::result_block<T>& block() const {
+    if (block_ == nullptr)
+      detail::throw_error(errc::no_state,
+                          "the handle is empty: it was moved from, or its result taken");
+    return *block_;
+  }
+
+  class awaiter : detail::block_awaiter {
+   public:
+    explicit awaiter(handle& owner) : block_awaiter(&owner.block()), owner_(&owner) {}
+    [[nodiscard]] bool await_ready() const noexcept { return awaited_->done(); }
+    template <class Promise>
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
+      return suspend(parent);
+    }
+    T await_resume() { return owner_->get(); }
+
+   private:
+    handle* owner_;
+  };
+
+  detail::result_block<T>* block_ = nullptr;
+};
+
+} // namespace weir

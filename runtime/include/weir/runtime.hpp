@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `runtime`: a set of worker threads that run tasks.
+#pragma once
+
+#include <weir/clock.hpp>
+#include <weir/detail/submit.hpp>
+#include <weir/handle.hpp>
+#include <weir/stats.hpp>
+#include <weir/task.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace weir {
+
+/// How to set up a `runtime`. Every field has a default; the constructor checks them.
+struct runtime_options {
+  /// Worker threads to start, 1 to `runtime::worker_limit`. 0: as many as `usable_cpus()` says.
+  std::size_t workers = 0;
+  /// Upper bound for the number of workers, at least `workers`, at most `runtime::worker_limit`.
+  /// 0: the same as `workers`.
+  std::size_t max_workers = 0;
+  /// Threads are called "<thread_name>-<index>"; the kernel keeps the first 15 characters.
+  std::string thread_name = "weir";
+  /// Stack of each worker in bytes, at least 64 KiB. 0: the system's default.
+  std::size_t stack_size = 0;
+  /// The clock to read; null: the steady clock. Must outlive the runtime.
+  const clock* time = nullptr;
+  /// How long a worker without work looks for some before it sleeps, 0 to 1 s. Not set: 20 us, or 0
+  /// if there are more workers than usable CPUs, where looking would take the CPU from who has
+  /// work.
+  std::optional<std::chrono::nanoseconds> spin{};
+  /// Called on each worker thread with the worker's index, before its first and after its last
+  /// task. What they throw goes to `on_unhandled_exception`.
+  std::function<void(std::size_t)> on_worker_start{};
+  std::function<void(std::size_t)> on_worker_stop{};
+  /// Gets every exception that nobody waits for, on the thread where it turned up: a worker, or
+  /// whoever drops the handle of a failed task. Must not throw. Not set: the exception is printed
+  /// to standard error and the process ends, as with `std::thread`.
+  std::function<void(std::exception_ptr)> on_unhandled_exception{};
+};
+
+/// Anything that `co_await` takes in a `task`.
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).operator co_await(); } || requires(A&& a) {
+  operator co_await(std::forward<A>(a));
+} || requires(A&& a, std::coroutine_handle<> h) {
+  std::forward<A>(a).await_ready();
+  std::forward<A>(a).await_suspend(h);
+  std::forward<A>(a).await_resume();
+};
+
+namespace detail {
+
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else if constexpr (requires { operator co_await(std::forward<A>(a)); })
+    return operator co_await(std::forward<A>(a));
+  else
+    return std::forward<A>(a);
+}
+
+template <class A>
+using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());
+
+template <class A, class T>
+task<T> await_in_task(A awaited) {
+  co_return co_await std::move(awaited);
+}
+
+} // namespace detail
+
+/// Owns worker threads and runs tasks on them. A process may hold many runtimes.
+///
+/// Tasks are callables or coroutines. From outside they enter through a queue that is first in,
+/// first out for each submitting thread; a worker runs what it submits itself newest first, with
+/// bounded unfairness (docs/scheduler.md). Submitting to a busy runtime makes no system call and
+/// takes no lock, except that a thread's first submission to a runtime takes one to register.
+///
+/// Thread safety: every member may be called from any thread, except the destructor.
+class WEIR_API runtime {
+ public:
+  /// The largest number of workers.
+  static constexpr std::size_t worker_limit = 1024;
+
+  /// Starts the workers.
+  /// Throws `errc::invalid_option` naming the field, or `errc::thread_start_failed`; then no thread
+  /// is left behind.
+  explicit runtime(runtime_options options = {});
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  /// `stop()`, then joins the workers. On a worker of this runtime it does not wait: the workers
+  /// leave by themselves once the running tasks have ended.
+  ~runtime();
+
+  /// Runs `f()` on some worker; its result is dropped.
+  ///
+  /// An exception goes to `on_unhandled_exception`. A callable of at most 48 bytes that moves
+  /// without throwing is stored in place: no allocation. Throws `errc::stopped`,
+  /// `errc::empty_callable`, `std::bad_alloc`, and what copying `f` throws.
+  template <class F>
+    requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
+  void post(F&& f) {
+    static_assert(!detail::is_task<std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>>>>,
+                  "post() does not run coroutines: use submit() or spawn()");
+    using callable = std::decay_t<F>;
+    static_assert(std::is_nothrow_destructible_v<callable>,
+                  "a posted callable must have a destructor that does not throw");
+    detail::require_callable(f);
+    detail::require_open(*scheduler_);
+    detail::thread_state& thread = detail::this_thread();
+    if constexpr (detail::packet::fits<callable>) {
+      if (thread.home != scheduler_.get()) {
+        detail::packet p(std::in_place, std::forward<F>(f));
+        try {
+          detail::submit_packet(*scheduler_, thread, p);
+        } catch (...) {
+          p.drop();
+          throw;
+        }
+        return;
+      }
+    }
+    auto owned = std::make_unique<detail::posted_job<callable>>(std::forward<F>(f));
+    detail::submit_job(*scheduler_, thread, *owned);
+    (void)owned.release();
+  }
+
+  /// Runs `f(args...)` on some worker and gives a handle to its result.
+  ///
+  /// `f` and the arguments are copied or moved in (`std::ref` to refer). If `f` can be called only
+  /// with an `inplace_stop_token` before the arguments, it gets the token of its own task. If it
+  /// returns a `task<T>`, that runs too and the handle is a `handle<T>`; `f` lives until it has
+  /// ended. One allocation from a per-thread cache. Throws as `post`.
+  template <class F, class... Args>
+    requires submittable<F, Args...>
+  handle<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
+    detail::require_open(*scheduler_);
+    return launch(detail::make_block(*scheduler_, std::forward<F>(f), std::forward<Args>(args)...));
+  }
+
+  /// Runs a coroutine on some worker. Throws `errc::no_state` for an empty or used task, otherwise
+  /// as `post`.
+  template <class T>
+  handle<T> spawn(task<T> t) {
+    if (t.promise() == nullptr || t.promise()->continuation != nullptr)
+      detail::throw_error(errc::no_state, "spawn of a task that is empty or was started before");
+    detail::require_open(*scheduler_);
+    return launch(static_cast<detail::result_block<T>*>(
+        new detail::spawned_block<T>(*scheduler_, std::move(t))));
+  }
+
+  /// Posts every callable of a range, all or none, with one wake-up decision. They are moved from
+  /// an rvalue range and copied from an lvalue one. Throws as `post`.
+  template <std::ranges::forward_range Range>
+    requires std::invocable<std::decay_t<std::ranges::range_reference_t<Range>>>
+  void post_bulk(Range&& callables) {
+    using reference = std::ranges::range_reference_t<Range>;
+    using callable = std::decay_t<reference>;
+    using source = std::conditional_t<std::is_lvalue_reference_v<Range>, reference, callable&&>;
+    for (auto&& f : callables)
+      detail::require_callable(f);
+    detail::require_open(*scheduler_);
+    detail::thread_state& thread = detail::this_thread();
+    const auto count = static_cast<std::size_t>(std::ranges::distance(callables));
+    if (count == 0)
+      return;
+    if constexpr (detail::packet::fits<callable> &&
+                  std::is_nothrow_constructible_v<callable, source>) {
+      if (thread.home != scheduler_.get()) {
+        bulk_source<std::ranges::iterator_t<Range>, source> packets(std::ranges::begin(callables));
+        detail::submit_packets(*scheduler_, thread, packets, count);
+        return;
+      }
+    }
+    std::vector<std::unique_ptr<detail::posted_job<callable>>> owned;
+    owned.reserve(count);
+    for (auto&& f : callables)
+      owned.push_back(std::make_unique<detail::posted_job<callable>>(static_cast<source>(f)));
+    std::vector<detail::job*> jobs;
+    jobs.reserve(count);
+    for (auto& j : owned)
+      jobs.push_back(j.get());
+    detail::submit_jobs(*scheduler_, thread, jobs);
+    for (auto& j : owned)
+      (void)j.release();
+  }
+
+  /// Submits every callable of a range, all or none, with one wake-up decision.
+  /// \return a handle for each, in the range's order. Throws as `submit`.
+  template <std::ranges::input_range Range>
+    requires submittable<std::decay_t<std::ranges::range_reference_t<Range>>>
+  auto submit_bulk(Range&& callables) {
+    using reference = std::ranges::range_reference_t<Range>;
+    using callable = std::decay_t<reference>;
+    using source = std::conditional_t<std::is_lvalue_reference_v<Range>, reference, callable&&>;
+    using value = submit_result_t<callable>;
+    detail::require_open(*scheduler_);
+    struct discard {
+      void operator()(detail::result_block<value>* block) const noexcept {
+        block->discard_unsubmitted();
+      }
+    };
+    std::vector<std::unique_ptr<detail::result_block<value>, discard>> owned;
+    for (auto&& f : callables)
+      owned.emplace_back(detail::make_block(*scheduler_, static_cast<source>(f)));
+    std::vector<handle<value>> handles;
+    handles.reserve(owned.size());
+    std::vector<detail::job*> jobs;
+    jobs.reserve(owned.size());
+    for (auto& block : owned)
+      jobs.push_back(block.get());
+    if (!jobs.empty())
+      detail::submit_jobs(*scheduler_, detail::this_thread(), jobs);
+    for (auto& block : owned)
+      handles.push_back(handle<value>(block.release()));
+    return handles;
+  }
+
+  /// Runs a task or other awaitable on a worker and blocks the calling thread for its result.
+  /// Throws what it throws; `errc::would_deadlock` on a worker thread of any runtime.
+  template <class T>
+  T block_on(task<T> t) {
+    require_blockable();
+    return spawn(std::move(t)).get();
+  }
+  template <awaitable A>
+  detail::await_result_t<A> block_on(A awaited) {
+    require_blockable();
+    return spawn(detail::await_in_task<A, detail::await_result_t<A>>(std::move(awaited))).get();
+  }
+
+  /// Stops taking tasks from outside, runs everything accepted and what those tasks submit, and
+  /// waits until all of it has ended. On a worker of this runtime it only makes the request.
+  void drain();
+
+  /// Stops taking tasks, drops those that have not started (their handles throw `task_cancelled`),
+  /// and waits until the started ones have ended. On a worker of this runtime it only makes the
+  /// request. May be called again, also after `drain()`.
+  void stop();
+
+  /// The number of workers.
+  [[nodiscard]] std::size_t workers() const noexcept;
+
+  /// Whether the calling thread is a worker of this runtime.
+  [[nodiscard]] bool on_worker() const noexcept {
+    return detail::this_thread().home == scheduler_.get();
+  }
+
+  /// The time of the runtime's clock.
+  [[nodiscard]] clock::time_point now() const noexcept;
+
+  /// A snapshot of the counters. Allocates; does not disturb the workers.
+  [[nodiscard]] runtime_stats stats() const;
+
+  /// For pools and the like: the engine of this runtime.
+  [[nodiscard]] detail::scheduler& scheduler() const noexcept { return *scheduler_; }
+
+ private:
+  template <class Iterator, class Source>
+  class bulk_source final : public detail::packet_source {
+   public:
+    explicit bulk_source(Iterator first) noexcept : at_(std::move(first)) {}
+    detail::packet next() noexcept override {
+      detail::packet p(std::in_place, static_cast<Source>(*at_));
+      ++at_;
+      return p;
+    }
+
+   private:
+    Iterator at_;
+  };
+
+  template <class T>
+  handle<T> launch(detail::result_block<T>* block) {
+    try {
+      detail::submit_job(*scheduler_, detail::this_thread(), *block);
+    } catch (...) {
+      block->discard_unsubmitted();
+      throw;
+    }
+    return handle<T>(block);
+  }
+
+  static void require_blockable();
+
+  std::shared_ptr<detail::scheduler> scheduler_;
+};
+
+} // namespace weir

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a runtime has done so far.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace weir {
+
+/// Counts of one worker, or sums over all. They only grow. Each is exact for its own worker; taken
+/// together they are a moment's picture in which one may be ahead of another.
+struct worker_stats {
+  /// Jobs run: whole callables and coroutine resumptions.
+  std::uint64_t run = 0;
+  /// New tasks that came from code on this worker.
+  std::uint64_t spawned = 0;
+  /// Jobs taken from other workers.
+  std::uint64_t stolen = 0;
+  /// Rounds over all other workers that found nothing to steal.
+  std::uint64_t failed_steals = 0;
+  /// Times the worker went to sleep.
+  std::uint64_t parks = 0;
+  /// Times this worker woke another one.
+  std::uint64_t wakes = 0;
+  /// Jobs taken from the injector.
+  std::uint64_t injector_takes = 0;
+  /// Jobs that went to the injector because the worker's own deque was full.
+  std::uint64_t overflows = 0;
+
+  worker_stats& operator+=(const worker_stats& other) noexcept {
+    run += other.run;
+    spawned += other.spawned;
+    stolen += other.stolen;
+    failed_steals += other.failed_steals;
+    parks += other.parks;
+    wakes += other.wakes;
+    injector_takes += other.injector_takes;
+    overflows += other.overflows;
+    return *this;
+  }
+};
+
+/// A snapshot of `runtime::stats()`.
+struct runtime_stats {
+  /// One entry for each worker slot that has been in use.
+  std::vector<worker_stats> workers;
+  /// The sum of `workers`.
+  worker_stats total;
+  /// Root tasks accepted from outside threads and from workers.
+  std::uint64_t accepted = 0;
+  /// Root tasks that have ended: returned, thrown, or been dropped unstarted.
+  std::uint64_t ended = 0;
+  /// Times an outside thread woke a worker.
+  std::uint64_t outside_wakes = 0;
+  /// Exceptions that went to the runtime's handler.
+  std::uint64_t unhandled_exceptions = 0;
+};
+
+} // namespace weir

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+#include "injector.hpp"
+
+#include <array>
+#include <iterator>
+
+namespace weir::detail {
+
+namespace {
+
+// Addresses of injectors are used again; numbers are not.
+constinit sync::atomic<std::uint64_t> next_id{1};
+
+} // namespace
+
+/// The producers that one thread holds, of the runtimes that it used last.
+struct producer_leases {
+  struct lease {
+    std::uint64_t id = 0;
+    injector::producer* held = nullptr;
+    std::shared_ptr<injector::registry> registry;
+
+    void give_back() noexcept {
+      if (held == nullptr)
+        return;
+      const std::scoped_lock lock(registry->mutex);
+      if (registry->owner != nullptr) {
+        held->next_free = registry->owner->free_;
+        registry->owner->free_ = held;
+      }
+      held = nullptr;
+    }
+  };
+
+  producer_leases() noexcept {}
+  producer_leases(const producer_leases&) = delete;
+  producer_leases& operator=(const producer_leases&) = delete;
+  ~producer_leases() {
+    thread_state& thread = this_thread();
+    thread.producer = nullptr;
+    thread.producer_id = 0;
+    thread.leases_closed = true;
+    for (auto& l : leases)
+      l.give_back();
+  }
+
+  std::array<lease, 8> leases;
+  std::size_t next_victim = 0;
+};
+
+injector::injector()
+    : queue_(0), id_(next_id.fetch_add(1, std::memory_order_relaxed)),
+      registry_(std::make_shared<registry>()) {
+  registry_->owner = this;
+}
+
+injector::~injector() {
+  {
+    const std::scoped_lock lock(registry_->mutex);
+    registry_->owner = nullptr;
+  }
+  packet left;
+  while (queue_.try_dequeue(left))
+    left.drop();
+  auto* p = producers_.load(std::memory_order_relaxed);
+  while (p != nullptr)
+    delete std::exchange(p, p->next);
+}
+
+injector::producer& injector::add_producer() {
+  const std::scoped_lock lock(registry_->mutex);
+  if (free_ != nullptr)
+    return *std::exchange(free_, free_->next_free);
+  auto* added = new producer(queue_);
+  if (!added->token.valid()) {
+    delete added;
+    throw std::bad_alloc();
+  }
+  added->next = producers_.load(std::memory_order_relaxed);
+  // Seq_cst: precedes the new producer's first packet in the order that I3 argues with.
+  producers_.store(added, std::memory_order_seq_cst);
+  return *added;
+}
+
+injector::producer& injector::of_thread(thread_state& thread) {
+  if (thread.producer_id == id_)
+    return *static_cast<producer*>(thread.producer);
+  static thread_local producer_leases table;
+  if (thread.leases_closed) {
+    // A thread-local destructor that runs after ours submits: the producer stays leased, which only
+    // costs its memory until the runtime ends.
+    auto& p = add_producer();
+    thread.producer = &p;
+    thread.producer_id = id_;
+    return p;
+  }
+  for (auto& l : table.leases) {
+    if (l.id == id_ && l.held != nullptr) {
+      thread.producer = l.held;
+      thread.producer_id = id_;
+      return *l.held;
+    }
+  }
+  auto& victim = table.leases[table.next_victim++ % table.leases.size()];
+  thread.producer_id = 0; // might be the victim's
+  victim.give_back();
+  victim.registry = registry_;
+  victim.held = &add_producer();
+  victim.id = id_;
+  thread.producer = victim.held;
+  thread.producer_id = id_;
+  return *victim.held;
+}
+
+// GCC 12 thinks that the queue's token may hold a null producer and warns of the write through it;
+// add_producer has checked the token.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
+
+bool injector::push(producer& from, packet& p) noexcept {
+  if (!queue_.enqueue(from.token, std::move(p)))
+    return false;
+  // Seq_cst: I1, W1's "write mine" before the idle word is read.
+  from.published.store(from.published.load(std::memory_order_relaxed) + 1,
+                       std::memory_order_seq_cst);
+  return true;
+}
+
+namespace {
+
+/// Makes packets as the queue copies them into its blocks.
+class source_iterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = packet;
+  using difference_type = std::ptrdiff_t;
+  using pointer = packet*;
+  using reference = packet;
+
+  explicit source_iterator(packet_source& source) noexcept : source_(&source) {}
+  packet operator*() const noexcept { return source_->next(); }
+  source_iterator& operator++() noexcept { return *this; }
+  source_iterator operator++(int) noexcept { return *this; }
+
+ private:
+  packet_source* source_;
+};
+
+} // namespace
+
+bool injector::push(producer& from, packet_source& source, std::size_t count) noexcept {
+  if (!queue_.enqueue_bulk(from.token, source_iterator(source), count))
+    return false;
+  // Seq_cst: as for one.
+  from.published.store(from.published.load(std::memory_order_relaxed) + count,
+                       std::memory_order_seq_cst);
+  return true;
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+std::uint64_t injector::published() const noexcept {
+  std::uint64_t sum = 0;
+  for (auto* p = producers_.load(std::memory_order_seq_cst); p != nullptr; p = p->next)
+    sum += p->published.load(std::memory_order_seq_cst);
+  return sum;
+}
+
+std::uint64_t injector::accepted() const noexcept {
+  std::uint64_t sum = 0;
+  // Acquire: pairs with the producers' release, see scheduler::quiescent.
+  for (auto* p = producers_.load(std::memory_order_seq_cst); p != nullptr; p = p->next)
+    sum += p->accepted.load(std::memory_order_acquire);
+  return sum;
+}
+
+} // namespace weir::detail

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include "scheduler.hpp"
+
+#include <weir/cpus.hpp>
+#include <weir/error.hpp>
+#include <weir/runtime.hpp>
+
+#include <string>
+
+namespace weir {
+
+namespace {
+
+[[noreturn]] void invalid(const std::string& field, const std::string& value,
+                          const std::string& limit) {
+  throw error(errc::invalid_option, "runtime_options." + field + " is " + value + "; " + limit);
+}
+
+detail::scheduler_options checked(runtime_options&& options) {
+  const std::string limit = std::to_string(runtime::worker_limit);
+  const std::size_t usable = usable_cpus().count;
+  detail::scheduler_options o;
+  o.workers = options.workers;
+  if (o.workers == 0)
+    o.workers = std::min(usable, runtime::worker_limit);
+  if (o.workers > runtime::worker_limit)
+    invalid("workers", std::to_string(options.workers),
+            "it must be 1 to " + limit + ", or 0 for the usable CPUs");
+  o.max_workers = options.max_workers == 0 ? o.workers : options.max_workers;
+  if (o.max_workers < o.workers || o.max_workers > runtime::worker_limit)
+    invalid("max_workers", std::to_string(options.max_workers),
+            "it must be " + std::to_string(o.workers) + " (the number of workers) to " + limit +
+                ", or 0 for the number of workers");
+  constexpr std::size_t smallest_stack = 64 * 1024;
+  if (options.stack_size != 0 && options.stack_size < smallest_stack)
+    invalid("stack_size", std::to_string(options.stack_size),
+            "it must be at least " + std::to_string(smallest_stack) +
+                " bytes, or 0 for the default");
+  o.stack_size = options.stack_size;
+  if (options.thread_name.find('\0') != std::string::npos)
+    invalid("thread_name", "a text with a null character", "it must have none");
+  o.thread_name = std::move(options.thread_name);
+  using namespace std::chrono_literals;
+  if (options.spin && (*options.spin < 0ns || *options.spin > 1s))
+    invalid("spin", std::to_string(options.spin->count()) + " ns", "it must be 0 to 1 s");
+  o.spin = options.spin.value_or(o.workers > usable ? 0ns : 20us);
+  o.time = options.time != nullptr ? options.time : &clock::steady();
+  o.on_worker_start = std::move(options.on_worker_start);
+  o.on_worker_stop = std::move(options.on_worker_stop);
+  o.on_unhandled_exception = std::move(options.on_unhandled_exception);
+  return o;
+}
+
+} // namespace
+
+runtime::runtime(runtime_options options)
+    : scheduler_(std::make_shared<detail::scheduler>(checked(std::move(options)))) {
+  scheduler_->start();
+}
+
+runtime::~runtime() {
+  stop();
+  if (on_worker())
+    scheduler_->detach();
+  else
+    scheduler_->join();
+}
+
+void runtime::drain() {
+  scheduler_->request(detail::scheduler::state::draining);
+  if (!on_worker())
+    scheduler_->wait_stopped();
+}
+
+void runtime::stop() {
+  scheduler_->request(detail::scheduler::state::stopping);
+  if (!on_worker())
+    scheduler_->wait_stopped();
+}
+
+std::size_t runtime::workers() const noexcept {
+  return scheduler_->worker_count();
+}
+
+clock::time_point runtime::now() const noexcept {
+  return scheduler_->options().time->now();
+}
+
+runtime_stats runtime::stats() const {
+  return scheduler_->stats();
+}
+
+void runtime::require_blockable() {
+  if (detail::this_thread().self != nullptr)
+    detail::throw_error(
+        errc::would_deadlock,
+        "block_on must not be called on a worker thread: the task may need this very "
+        "worker; co_await the task instead");
+}
+
+} // namespace weir

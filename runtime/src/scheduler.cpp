@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+#include "scheduler.hpp"
+
+#include <weir/error.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+
+namespace weir::detail {
+
+void unhandled_sink::report(std::exception_ptr error) const noexcept {
+  if (handler) {
+    handler(std::move(error)); // noexcept: a handler that throws ends the process
+    return;
+  }
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "weir: a task that nobody waits for has thrown: %s\n", e.what());
+  } catch (...) {
+    std::fputs(
+        "weir: a task that nobody waits for has thrown something that is no std::exception\n",
+        stderr);
+  }
+  std::terminate();
+}
+
+scheduler::scheduler(scheduler_options options)
+    : options_(std::move(options)), idle_(options_.max_workers),
+      unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
+  auto sink = std::make_shared<unhandled_sink>();
+  if (options_.on_unhandled_exception) {
+    sink->handler = [count = unhandled_,
+                     handler = options_.on_unhandled_exception](std::exception_ptr error) {
+      count->fetch_add(1, std::memory_order_relaxed); // a figure
+      handler(std::move(error));
+    };
+  }
+  sink_ = std::move(sink);
+  workers_.reserve(options_.max_workers);
+  for (std::size_t i = 0; i < options_.workers; ++i)
+    workers_.push_back(std::make_unique<worker>(*this, i));
+}
+
+scheduler::~scheduler() = default;
+
+void scheduler::start() {
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const int code = workers_[i]->start_thread();
+    if (code == 0)
+      continue;
+    request(state::stopping);
+    if (i == 0)
+      stop_if_quiescent(); // no worker is there to do it
+    wait_stopped();
+    join();
+    throw error(errc::thread_start_failed,
+                "worker thread " + std::to_string(i + 1) + " of " +
+                    std::to_string(workers_.size()) +
+                    " could not be started: " + std::generic_category().message(code));
+  }
+}
+
+void scheduler::request(state wanted) noexcept {
+  auto seen = state_.load(std::memory_order_seq_cst);
+  // Seq_cst: pairs with current_state on workers that go to sleep and with after_publish.
+  while (seen < wanted && !state_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) {
+  }
+  wake_all();
+}
+
+void scheduler::wait_stopped() noexcept {
+  // Acquire: pairs with the release in stop_if_quiescent.
+  while (stopped_word_.load(std::memory_order_acquire) == 0)
+    sync::futex_wait(stopped_word_, 0);
+}
+
+void scheduler::join() noexcept {
+  for (auto& w : workers_)
+    w->join();
+}
+
+void scheduler::detach() noexcept {
+  for (auto& w : workers_)
+    w->detach();
+}
+
+void scheduler::worker_left() noexcept {}
+
+void scheduler::require_open(const thread_state& thread) const {
+  const auto now = state_.load(std::memory_order_relaxed); // refused or not, after_publish decides
+  if (now == state::open || (now == state::draining && thread.home == this))
+    return;
+  throw_error(errc::stopped, "the runtime is shutting down and takes no new tasks");
+}
+
+void scheduler::submit(thread_state& thread, packet& p) {
+  auto& producer = injector_.of_thread(thread);
+  bump(producer.accepted); // S1; made visible by the store of `published`
+  if (!injector_.push(producer, p)) {
+    ended_outside_.fetch_add(1, std::memory_order_release); // never happened; keeps S2's sums even
+    throw std::bad_alloc();
+  }
+  after_publish();
+}
+
+void scheduler::submit(thread_state& thread, packet_source& source, std::size_t count) {
+  auto& producer = injector_.of_thread(thread);
+  bump(producer.accepted, count);
+  if (!injector_.push(producer, source, count)) {
+    ended_outside_.fetch_add(count, std::memory_order_release);
+    throw std::bad_alloc();
+  }
+  after_publish();
+}
+
+void scheduler::submit(thread_state& thread, job& j) {
+  if (thread.home == this) {
+    thread.self->spawn(j);
+    return;
+  }
+  packet p(j);
+  submit(thread, p);
+}
+
+void scheduler::submit(thread_state& thread, std::span<job* const> jobs) {
+  if (thread.home == this) {
+    thread.self->count_spawned(jobs.size());
+    for (job* j : jobs)
+      thread.self->push(*j);
+    thread.self->wake_another();
+    return;
+  }
+  class source final : public packet_source {
+   public:
+    explicit source(std::span<job* const> jobs) noexcept : jobs_(jobs) {}
+    packet next() noexcept override { return packet(*jobs_[at_++]); }
+
+   private:
+    std::span<job* const> jobs_;
+    std::size_t at_ = 0;
+  };
+  source packets(jobs);
+  submit(thread, packets, jobs.size());
+}
+
+void scheduler::schedule(thread_state& thread, job& j) noexcept {
+  if (thread.home == this)
+    thread.self->push_next(j);
+  else
+    schedule_last(thread, j);
+}
+
+void scheduler::schedule_last(thread_state& thread, job& j) noexcept {
+  if (thread.home == this) {
+    thread.self->push_last(j);
+    thread.self->wake_another();
+    return;
+  }
+  for (;;) {
+    try {
+      packet p(j);
+      if (injector_.push(injector_.of_thread(thread), p))
+        break;
+    } catch (...) {
+      // No memory for this thread's producer: the job must run all the same, so wait for some.
+    }
+    sync::yield_thread();
+  }
+  after_publish();
+}
+
+void scheduler::after_publish() noexcept {
+  if (wake_one())
+    outside_wakes_.fetch_add(1, std::memory_order_relaxed); // a figure
+  // Seq_cst: S3, pairs with the exchange in stop_if_quiescent.
+  if (state_.load(std::memory_order_seq_cst) == state::stopped) [[unlikely]]
+    empty_injector();
+}
+
+bool scheduler::wake_one() noexcept {
+  const auto index = idle_.pop_if_nobody_searches();
+  if (!index)
+    return false;
+  workers_[*index]->unpark();
+  return true;
+}
+
+void scheduler::wake_all() noexcept {
+  while (const auto index = idle_.pop())
+    workers_[*index]->unpark();
+}
+
+bool scheduler::injector_may_have_work() const noexcept {
+  // I3: taken first.
+  std::uint64_t taken = taken_outside_.load(std::memory_order_seq_cst);
+  for (const auto& w : workers_)
+    taken += w->injector_takes();
+  return injector_.published() > taken;
+}
+
+bool scheduler::has_visible_work() const noexcept {
+  // The injector before the rings: packets move from here to there (I2).
+  if (injector_may_have_work())
+    return true;
+  for (const auto& w : workers_) {
+    if (w->has_visible_work())
+      return true;
+  }
+  return false;
+}
+
+std::uint64_t scheduler::ended() const noexcept {
+  std::uint64_t sum = ended_outside_.load(std::memory_order_acquire);
+  for (const auto& w : workers_)
+    sum += w->ended();
+  return sum;
+}
+
+std::uint64_t scheduler::accepted() const noexcept {
+  std::uint64_t sum = injector_.accepted();
+  for (const auto& w : workers_)
+    sum += w->spawned();
+  return sum;
+}
+
+void scheduler::stop_if_quiescent() noexcept {
+  if (current_state() == state::stopped) {
+    // The worker went to the sleepers after the state had been moved and everybody been woken.
+    wake_all();
+    return;
+  }
+  const auto over = ended();
+  // Makes the submitters' counts visible that were made before they saw the state as open (S1).
+  (void)injector_.published();
+  if (over != accepted())
+    return;
+  auto seen = state_.load(std::memory_order_seq_cst);
+  do {
+    if (seen == state::stopped)
+      wake_all();
+    if (seen == state::open || seen == state::stopped)
+      return;
+    // Seq_cst: S3, pairs with after_publish.
+  } while (!state_.compare_exchange_weak(seen, state::stopped, std::memory_order_seq_cst));
+  empty_injector();
+  wake_all();
+  // Release: pairs with wait_stopped.
+  stopped_word_.store(1, std::memory_order_release);
+  sync::futex_wake_all(stopped_word_);
+}
+
+void scheduler::empty_injector() noexcept {
+  // Everything accepted in time has ended, so that only tasks which came too late and have not
+  // started can be here. They are dropped under this thread's hands, which may be a worker's of
+  // another runtime: its own count of ended tasks must not see them.
+  thread_state& thread = this_thread();
+  auto* const counter = std::exchange(thread.ended, nullptr);
+  const bool discarding = std::exchange(thread.discarding, true);
+  packet late;
+  while (injector_may_have_work()) {
+    if (!injector_.take_one(late)) {
+      sync::yield_thread(); // another thread is taking it
+      continue;
+    }
+    taken_outside_.fetch_add(1, std::memory_order_seq_cst);
+    late.run(late, thread);
+    ended_outside_.fetch_add(1, std::memory_order_release);
+  }
+  thread.discarding = discarding;
+  thread.ended = counter;
+}
+
+void scheduler::unhandled(std::exception_ptr error) noexcept {
+  sink_->report(std::move(error));
+}
+
+runtime_stats scheduler::stats() const {
+  runtime_stats snapshot;
+  snapshot.ended = ended();
+  snapshot.accepted = accepted();
+  for (const auto& w : workers_) {
+    snapshot.workers.push_back(w->stats());
+    snapshot.total += snapshot.workers.back();
+  }
+  snapshot.outside_wakes = outside_wakes_.load(std::memory_order_relaxed);
+  snapshot.unhandled_exceptions = unhandled_->load(std::memory_order_relaxed);
+  return snapshot;
+}
+
+// What the headers call.
+
+void report_unhandled(thread_state& thread, std::exception_ptr error) noexcept {
+  try {
+    std::rethrow_exception(error);
+  } catch (const task_cancelled&) {
+    return;
+  } catch (const weir::error& e) {
+    // A task that submits while its runtime stops is refused; that is part of stopping.
+    if (thread.discarding && e.code() == errc::stopped)
+      return;
+  } catch (...) {
+  }
+  thread.home->unhandled(std::move(error));
+}
+
+void require_open(scheduler& target) {
+  target.require_open(this_thread());
+}
+
+void submit_packet(scheduler& target, thread_state& thread, packet& p) {
+  target.submit(thread, p);
+}
+
+void submit_packets(scheduler& target, thread_state& thread, packet_source& source,
+                    std::size_t count) {
+  target.submit(thread, source, count);
+}
+
+void submit_job(scheduler& target, thread_state& thread, job& j) {
+  target.submit(thread, j);
+}
+
+void submit_jobs(scheduler& target, thread_state& thread, std::span<job* const> jobs) {
+  target.submit(thread, jobs);
+}
+
+void schedule(scheduler& target, thread_state& thread, job& j) noexcept {
+  target.schedule(thread, j);
+}
+
+void schedule_last(scheduler& target, thread_state& thread, job& j) noexcept {
+  target.schedule_last(thread, j);
+}
+
+void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept {
+  if (thread.home == &target && thread.chain == nullptr && thread.chain_budget != 0) {
+    --thread.chain_budget;
+    thread.chain = &j;
+    return;
+  }
+  target.schedule(thread, j);
+}
+
+std::shared_ptr<const unhandled_sink> sink_of(scheduler& target) noexcept {
+  return target.sink();
+}
+
+} // namespace weir::detail

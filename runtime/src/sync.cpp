@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The parts of the seam that need system headers.
+#include <weir/detail/sync.hpp>
+
+#include <cerrno>
+#include <climits>
+#include <ctime>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace weir::detail::sync {
+
+namespace {
+
+// An atomic of 32 bits has the size and layout of the plain word that the kernel compares.
+static_assert(sizeof(atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+long futex(const atomic<std::uint32_t>& word, int operation, std::uint32_t value,
+           const timespec* timeout) noexcept {
+  return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr,
+                 FUTEX_BITSET_MATCH_ANY);
+}
+
+} // namespace
+
+void yield_thread() noexcept {
+  sched_yield();
+}
+
+void futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+  futex(word, FUTEX_WAIT, expected, nullptr);
+}
+
+bool futex_wait_until(const atomic<std::uint32_t>& word, std::uint32_t expected,
+                      time_point deadline) noexcept {
+  // FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC, which is what steady_clock reads.
+  const auto since = deadline.time_since_epoch();
+  if (since.count() <= 0)
+    return false;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+  timespec at{};
+  at.tv_sec = static_cast<time_t>(seconds.count());
+  at.tv_nsec = static_cast<long>(std::chrono::nanoseconds(since - seconds).count());
+  return futex(word, FUTEX_WAIT_BITSET, expected, &at) == 0 || errno != ETIMEDOUT;
+}
+
+void futex_wake_one(const atomic<std::uint32_t>& word) noexcept {
+  futex(word, FUTEX_WAKE, 1, nullptr);
+}
+
+void futex_wake_all(const atomic<std::uint32_t>& word) noexcept {
+  futex(word, FUTEX_WAKE, INT_MAX, nullptr);
+}
+
+int thread::start(void* (*entry)(void*), void* argument, std::size_t stack_size) noexcept {
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error != 0)
+    return error;
+  if (stack_size != 0)
+    error = pthread_attr_setstacksize(&attributes, stack_size);
+  if (error == 0)
+    error = pthread_create(&id_, &attributes, entry, argument);
+  pthread_attr_destroy(&attributes);
+  joinable_ = error == 0;
+  return error;
+}
+
+void thread::join() noexcept {
+  pthread_join(id_, nullptr);
+  joinable_ = false;
+}
+
+void thread::detach() noexcept {
+  pthread_detach(id_);
+  joinable_ = false;
+}
+
+void name_this_thread(const char* name) noexcept {
+  char truncated[16] = {};
+  for (std::size_t i = 0; i + 1 < sizeof truncated && name[i] != '\0'; ++i)
+    truncated[i] = name[i];
+  pthread_setname_np(pthread_self(), truncated);
+}
+
+std::uintptr_t stack_bottom() noexcept {
+  pthread_attr_t attributes;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+    return 0;
+  void* address = nullptr;
+  std::size_t size = 0;
+  const int error = pthread_attr_getstack(&attributes, &address, &size);
+  pthread_attr_destroy(&attributes);
+  return error == 0 ? reinterpret_cast<std::uintptr_t>(address) : 0;
+}
+
+} // namespace weir::detail::sync

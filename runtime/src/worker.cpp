@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+#include "worker.hpp"
+
+#include "scheduler.hpp"
+
+#include <weir/error.hpp>
+
+#include <algorithm>
+#include <string>
+
+namespace weir::detail {
+
+worker::worker(scheduler& owner, std::size_t index)
+    : owner_(owner), index_(index), random_(static_cast<std::uint32_t>(index * 2654435761U + 1)),
+      entrance_(&owner.entrance().add_producer()), consumer_(owner.entrance().consumer()) {}
+
+worker::~worker() = default;
+
+int worker::start_thread() {
+  keep_alive_ = owner_.shared_from_this();
+  const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
+  if (error != 0)
+    keep_alive_.reset();
+  return error;
+}
+
+void worker::join() noexcept {
+  if (os_thread_.joinable())
+    os_thread_.join();
+}
+
+void worker::detach() noexcept {
+  if (os_thread_.joinable())
+    os_thread_.detach();
+}
+
+void* worker::thread_main(void* self) noexcept {
+  auto& w = *static_cast<worker*>(self);
+  // The scheduler, and with it this worker, must outlive the loop even if its owner has let go.
+  const std::shared_ptr<scheduler> keep_alive = std::move(w.keep_alive_);
+  w.run_loop();
+  return nullptr;
+}
+
+void worker::call_hook(const std::function<void(std::size_t)>& hook) noexcept {
+  if (!hook)
+    return;
+  try {
+    hook(index_);
+  } catch (...) {
+    owner_.unhandled(std::current_exception());
+  }
+}
+
+void worker::run_loop() noexcept {
+  const auto& options = owner_.options();
+  sync::name_this_thread((options.thread_name + "-" + std::to_string(index_)).c_str());
+  thread_ = &this_thread();
+  thread_->self = this;
+  thread_->home = &owner_;
+  thread_->ended = &counters_.ended;
+  learn_stack_limit(*thread_);
+  call_hook(options.on_worker_start);
+
+  for (;;) {
+    found f = take_local();
+    if (!f)
+      f = take_injected();
+    if (!f)
+      f = wait_for_work();
+    if (!f)
+      break;
+    execute(f);
+  }
+
+  call_hook(options.on_worker_stop);
+  thread_->self = nullptr;
+  thread_->home = nullptr;
+  thread_->ended = nullptr;
+  thread_->discarding = false;
+  owner_.worker_left();
+}
+
+void worker::execute(found f) noexcept {
+  thread_state& thread = *thread_;
+  thread.discarding = owner_.current_state() >= scheduler::state::stopping;
+  thread.chain_budget = chain_length;
+  std::uint64_t jobs = 1;
+  f.work->run(*f.work, thread);
+  if (f.slot)
+    f.slot.release();
+  while (job* const chained = std::exchange(thread.chain, nullptr)) {
+    ++jobs;
+    chained->run(*chained, thread);
+  }
+  thread.current = nullptr;
+  bump(counters_.run, jobs);
+}
+
+worker::found worker::take_local() noexcept {
+  const auto phase = ++tick_ % beat;
+  if (phase == 0) {
+    if (auto f = take_injected())
+      return f;
+  } else if (phase == 1) {
+    if (job* oldest = deque_.steal())
+      return {oldest, {}};
+  }
+  // Acquire: pairs with the release half of the exchange in push_next. The load spares the locked
+  // exchange when there is nothing.
+  if (streak_ < next_streak && next_.load(std::memory_order_relaxed) != nullptr) {
+    if (job* next = next_.exchange(nullptr, std::memory_order_acquire)) {
+      ++streak_;
+      return {next, {}};
+    }
+  }
+  streak_ = 0;
+  if (job* newest = deque_.pop())
+    return {newest, {}};
+  if (next_.load(std::memory_order_relaxed) != nullptr) {
+    if (job* next = next_.exchange(nullptr, std::memory_order_acquire))
+      return {next, {}};
+  }
+  return {};
+}
+
+namespace {
+
+/// Writes what the queue hands out into the ring's free slots.
+class ring_iterator {
+ public:
+  explicit ring_iterator(batch_ring& ring) noexcept : ring_(&ring) {}
+  packet& operator*() const noexcept { return ring_->free_slot(at_); }
+  ring_iterator& operator++() noexcept {
+    ++at_;
+    return *this;
+  }
+  ring_iterator operator++(int) noexcept {
+    auto old = *this;
+    ++at_;
+    return old;
+  }
+
+ private:
+  batch_ring* ring_;
+  std::size_t at_ = 0;
+};
+
+} // namespace
+
+worker::found worker::take_injected() noexcept {
+  for (;;) {
+    if (auto claim = ring_.take())
+      return {&*claim, claim};
+    const std::size_t room = ring_.room();
+    if (room == 0) {
+      // The next slot is still being moved out by a thief, which takes a moment.
+      sync::relax();
+      return {};
+    }
+    const std::size_t n = owner_.entrance().take(consumer_, ring_iterator(ring_), room);
+    if (n == 0)
+      return {};
+    ring_.publish(n);
+    // Seq_cst: I2, after the packets became visible in the ring.
+    counters_.injector_takes.store(counters_.injector_takes.load(std::memory_order_relaxed) + n,
+                                   std::memory_order_seq_cst);
+  }
+}
+
+worker::found worker::steal_from(worker& victim) noexcept {
+  if (job* first = victim.deque_.steal()) {
+    // Half of a long deque, so that thieves do not come back for each job.
+    const auto extra = std::min<std::int64_t>(victim.deque_.size() / 2, 32);
+    std::uint64_t moved = 1;
+    for (std::int64_t i = 0; i < extra; ++i) {
+      job* another = victim.deque_.steal();
+      if (another == nullptr)
+        break;
+      push(*another);
+      ++moved;
+    }
+    bump(counters_.stolen, moved);
+    return {first, {}};
+  }
+  if (auto claim = victim.ring_.take()) {
+    // Moved out, not run in place: a long task must not keep the victim from refilling its ring.
+    stolen_ = std::move(*claim);
+    claim.release();
+    bump(counters_.stolen);
+    return {&stolen_, {}};
+  }
+  if (victim.next_.load(std::memory_order_relaxed) != nullptr) {
+    // Acquire: pairs with push_next.
+    if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
+      bump(counters_.stolen);
+      return {next, {}};
+    }
+  }
+  return {};
+}
+
+worker::found worker::steal() noexcept {
+  const std::size_t count = owner_.worker_count();
+  if (count == 1)
+    return {};
+  std::size_t at = random() % count;
+  for (std::size_t i = 0; i < count; ++i, at = at + 1 == count ? 0 : at + 1) {
+    if (at == index_)
+      continue;
+    if (auto f = steal_from(owner_.at(at)))
+      return f;
+  }
+  bump(counters_.failed_steals);
+  return {};
+}
+
+worker::found worker::search() noexcept {
+  const auto spin = owner_.options().spin;
+  const auto until = spin.count() == 0 ? sync::time_point() : sync::now() + spin;
+  for (;;) {
+    for (int round = 0; round < 8; ++round) {
+      if (auto f = take_injected())
+        return f;
+      if (auto f = steal())
+        return f;
+      for (int i = 0; i < 4; ++i)
+        sync::relax();
+    }
+    if (spin.count() == 0 || owner_.current_state() != scheduler::state::open ||
+        sync::now() >= until)
+      return {};
+  }
+}
+
+worker::found worker::wait_for_work() noexcept {
+  idle_set& idle = owner_.idle();
+  const auto limit =
+      std::max<std::uint32_t>(1, static_cast<std::uint32_t>(owner_.worker_count() / 2));
+  bool searching = idle.start_searching(limit);
+  for (;;) {
+    if (searching) {
+      if (auto f = search()) {
+        if (idle.stop_searching() && owner_.has_visible_work()) // W2
+          wake_another();
+        return f;
+      }
+    }
+    const bool nobody_searches = idle.push(static_cast<std::uint32_t>(index_), searching);
+    if (owner_.current_state() != scheduler::state::open)
+      owner_.stop_if_quiescent(); // S2; wakes this worker too if the state is stopped
+    if (nobody_searches && owner_.has_visible_work()) // W3
+      wake_another();
+    if (parker_.park())
+      bump(counters_.parks);
+    // Whoever woke this worker has counted it as searching.
+    searching = true;
+    if (owner_.current_state() == scheduler::state::stopped) {
+      (void)idle.stop_searching(); // nothing is left that W2 could find
+      return {};
+    }
+  }
+}
+
+bool worker::has_visible_work() const noexcept {
+  // Seq_cst: W2's and W3's "read theirs"; pairs with push_next.
+  return deque_.size() != 0 || !ring_.empty() || next_.load(std::memory_order_seq_cst) != nullptr;
+}
+
+worker_stats worker::stats() const noexcept {
+  constexpr auto relaxed = std::memory_order_relaxed; // each is a figure of its own
+  return {.run = counters_.run.load(relaxed),
+          .spawned = counters_.spawned.load(relaxed),
+          .stolen = counters_.stolen.load(relaxed),
+          .failed_steals = counters_.failed_steals.load(relaxed),
+          .parks = counters_.parks.load(relaxed),
+          .wakes = counters_.wakes.load(relaxed),
+          .injector_takes = counters_.injector_takes.load(relaxed),
+          .overflows = counters_.overflows.load(relaxed)};
+}
+
+void worker::count_spawned(std::size_t count) noexcept {
+  bump(counters_.spawned, count);
+}
+
+void worker::spawn(job& j) noexcept {
+  count_spawned(1); // S1
+  push(j);
+  wake_another();
+}
+
+void worker::push(job& j) noexcept {
+  if (deque_.push(j))
+    return;
+  bump(counters_.overflows);
+  push_last(j);
+}
+
+void worker::push_next(job& j) noexcept {
+  // Acquire-release by way of seq_cst: a release for whoever takes the job, W1's "write mine".
+  if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst))
+    push(*displaced);
+  wake_another();
+}
+
+void worker::push_last(job& j) noexcept {
+  packet p(j);
+  // Without memory for a queue block the job stays on this worker, where there is always room: the
+  // deque is full only if its jobs are waiting, so this one runs instead of waiting for room.
+  while (!owner_.entrance().push(*entrance_, p)) {
+    if (deque_.push(j))
+      return;
+    sync::yield_thread();
+  }
+}
+
+void worker::wake_another() noexcept {
+  if (owner_.wake_one())
+    bump(counters_.wakes);
+}
+
+std::uint32_t worker::random() noexcept {
+  // Marsaglia, "Xorshift RNGs" (2003).
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 17;
+  random_ ^= random_ << 5;
+  return random_;
+}
+
+} // namespace weir::detail

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// One worker: a thread, its queues, and the loop that reads as the protocol:
+// take_local -> take_injected -> steal -> announce -> look again -> park.
+#pragma once
+
+#include "batch_ring.hpp"
+#include "injector.hpp"
+#include "parker.hpp"
+#include "ready_deque.hpp"
+
+#include <weir/detail/job.hpp>
+#include <weir/detail/sync.hpp>
+#include <weir/stats.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace weir::detail {
+
+class scheduler;
+
+class worker {
+ public:
+  worker(scheduler& owner, std::size_t index);
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+  ~worker();
+
+  /// Starts the thread, which keeps the scheduler alive. \return the error number, 0 if it runs.
+  [[nodiscard]] int start_thread();
+  void join() noexcept;
+  void detach() noexcept;
+
+  // Any thread.
+  void unpark() noexcept { parker_.unpark(); }
+  [[nodiscard]] bool has_visible_work() const noexcept;
+  [[nodiscard]] std::uint64_t injector_takes() const noexcept {
+    // Seq_cst: I3 reads "taken" before "published".
+    return counters_.injector_takes.load(std::memory_order_seq_cst);
+  }
+  [[nodiscard]] std::uint64_t ended() const noexcept {
+    // Acquire: pairs with thread_state::count_ended, so that accepted() then counts these tasks
+    // too.
+    return counters_.ended.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint64_t spawned() const noexcept {
+    return counters_.spawned.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] worker_stats stats() const noexcept;
+
+  // The worker's own thread.
+  /// A new root task from code on this worker. Throws nothing; a full deque overflows.
+  void spawn(job& j) noexcept;
+  /// Counts `count` root tasks as accepted; their jobs follow by push().
+  void count_spawned(std::size_t count) noexcept;
+  void push(job& j) noexcept;
+  /// A job that was just woken: it runs next.
+  void push_next(job& j) noexcept;
+  /// Behind everything that waits.
+  void push_last(job& j) noexcept;
+  /// W1, counted as this worker's.
+  void wake_another() noexcept;
+
+ private:
+  /// A job to run, and the slot to free afterwards if it sits in the batch ring.
+  struct found {
+    job* work = nullptr;
+    batch_ring::claim slot;
+    [[nodiscard]] explicit operator bool() const noexcept { return work != nullptr; }
+  };
+
+  /// Every beat-th job comes from the injector and the one after it from the deque's old end, so
+  /// that neither starves behind newer work (docs/scheduler.md, fairness). A prime, so that it does
+  /// not fall in step with a program's own rhythm.
+  static constexpr std::uint32_t beat = 61;
+  /// How often in a row the next slot may win over the deque.
+  static constexpr std::uint32_t next_streak = 16;
+  static constexpr std::uint32_t chain_length = 32;
+
+  static void* thread_main(void* self) noexcept;
+  void run_loop() noexcept;
+  void execute(found f) noexcept;
+  [[nodiscard]] found take_local() noexcept;
+  [[nodiscard]] found take_injected() noexcept;
+  [[nodiscard]] found search() noexcept;
+  [[nodiscard]] found steal() noexcept;
+  [[nodiscard]] found steal_from(worker& victim) noexcept;
+  [[nodiscard]] found wait_for_work() noexcept;
+  void refill_discarding() noexcept;
+  void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
+  std::uint32_t random() noexcept;
+
+  struct alignas(sync::line_size) counters {
+    sync::atomic<std::uint64_t> run{0};
+    sync::atomic<std::uint64_t> spawned{0};
+    sync::atomic<std::uint64_t> ended{0};
+    sync::atomic<std::uint64_t> stolen{0};
+    sync::atomic<std::uint64_t> failed_steals{0};
+    sync::atomic<std::uint64_t> parks{0};
+    sync::atomic<std::uint64_t> wakes{0};
+    sync::atomic<std::uint64_t> injector_takes{0};
+    sync::atomic<std::uint64_t> overflows{0};
+  };
+
+  // Owner only.
+  scheduler& owner_;
+  const std::size_t index_;
+  thread_state* thread_ = nullptr;
+  std::uint32_t tick_ = 0;
+  std::uint32_t streak_ = 0;
+  std::uint32_t random_;
+  injector::producer* entrance_ = nullptr;
+  moodycamel::ConsumerToken consumer_;
+  packet stolen_;
+  std::shared_ptr<scheduler> keep_alive_;
+  sync::thread os_thread_;
+
+  // Shared with thieves and wakers, each on lines of its own.
+  counters counters_;
+  ready_deque deque_;
+  batch_ring ring_;
+  alignas(sync::line_size) sync::atomic<job*> next_{nullptr};
+  alignas(sync::line_size) parker parker_;
+};
+
+} // namespace weir::detail
