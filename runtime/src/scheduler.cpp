@@ -86,8 +86,6 @@ void scheduler::detach() noexcept {
     w->detach();
 }
 
-void scheduler::worker_left() noexcept {}
-
 void scheduler::require_open(const thread_state& thread) const {
   const auto now = state_.load(std::memory_order_relaxed); // refused or not, after_publish decides
   if (now == state::open || (now == state::draining && thread.home == this))
@@ -158,10 +156,33 @@ void scheduler::schedule_last(thread_state& thread, job& j) noexcept {
     thread.self->wake_another();
     return;
   }
+  inject(thread, j, false);
+}
+
+void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
+  if (thread.home != this) {
+    inject(thread, j, true);
+    return;
+  }
+  thread.self->count_spawned(1); // S1
+  if (thread.chain == nullptr && thread.chain_budget != 0) {
+    --thread.chain_budget;
+    thread.chain = &j;
+  } else {
+    thread.self->push_last(j);
+    thread.self->wake_another();
+  }
+}
+
+void scheduler::inject(thread_state& thread, job& j, bool root) noexcept {
+  bool counted = !root;
   for (;;) {
     try {
+      auto& producer = injector_.of_thread(thread);
+      if (!std::exchange(counted, true))
+        bump(producer.accepted); // S1
       packet p(j);
-      if (injector_.push(injector_.of_thread(thread), p))
+      if (injector_.push(producer, p))
         break;
     } catch (...) {
       // No memory for this thread's producer: the job must run all the same, so wait for some.
@@ -324,6 +345,10 @@ void submit_job(scheduler& target, thread_state& thread, job& j) {
 
 void submit_jobs(scheduler& target, thread_state& thread, std::span<job* const> jobs) {
   target.submit(thread, jobs);
+}
+
+void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept {
+  target.submit_accepted(thread, j);
 }
 
 void schedule(scheduler& target, thread_state& thread, job& j) noexcept {

@@ -74,6 +74,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void submit(thread_state& thread, packet_source& source, std::size_t count);
   void submit(thread_state& thread, job& j);
   void submit(thread_state& thread, std::span<job* const> jobs);
+  void submit_accepted(thread_state& thread, job& j) noexcept;
   void schedule(thread_state& thread, job& j) noexcept;
   void schedule_last(thread_state& thread, job& j) noexcept;
 
@@ -88,7 +89,6 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   bool wake_one() noexcept;
   /// S2.
   void stop_if_quiescent() noexcept;
-  void worker_left() noexcept;
 
   [[nodiscard]] worker& at(std::size_t index) noexcept { return *workers_[index]; }
   [[nodiscard]] std::size_t worker_count() const noexcept { return workers_.size(); }
@@ -103,6 +103,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void unhandled(std::exception_ptr error) noexcept;
 
  private:
+  /// Puts a job into the injector from outside, waiting for memory if need be.
+  void inject(thread_state& thread, job& j, bool root) noexcept;
   /// After publishing from outside: W1 and S3.
   void after_publish() noexcept;
   void wake_all() noexcept;

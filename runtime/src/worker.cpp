@@ -78,7 +78,6 @@ void worker::run_loop() noexcept {
   thread_->home = nullptr;
   thread_->ended = nullptr;
   thread_->discarding = false;
-  owner_.worker_left();
 }
 
 void worker::execute(found f) noexcept {

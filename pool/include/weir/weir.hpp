@@ -7,6 +7,7 @@
 #include <weir/cpus.hpp>
 #include <weir/error.hpp>
 #include <weir/handle.hpp>
+#include <weir/pool/fixed_pool.hpp>
 #include <weir/runtime.hpp>
 #include <weir/stats.hpp>
 #include <weir/stop_token.hpp>

@@ -11,8 +11,6 @@
 
 namespace weir {
 
-class runtime;
-
 namespace detail {
 
 /// Suspends a coroutine until a root task has ended.
@@ -127,15 +125,15 @@ class [[nodiscard(
   /// `errc::already_awaited`.
   [[nodiscard]] auto operator co_await() { return awaiter(*this); }
 
- private:
-  friend class runtime;
-  template <class>
-  friend class fixed_pool;
-  template <class>
-  friend class submission;
-
+  /// For the library: takes over the handle's reference of `block`.
   explicit handle(detail::result_block<T>* block) noexcept : block_(block) {}
 
+  /// For the library: lets go of a block that was never submitted.
+  [[nodiscard]] detail::result_block<T>* give_up() noexcept {
+    return std::exchange(block_, nullptr);
+  }
+
+ private:
   detail::result_block<T>& block() const {
     if (block_ == nullptr)
       detail::throw_error(errc::no_state,

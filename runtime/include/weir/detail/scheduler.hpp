@@ -52,6 +52,10 @@ WEIR_API void submit_job(scheduler& target, thread_state& thread, job& j);
 /// As `submit_job` for several, with one wake-up decision: all or none.
 WEIR_API void submit_jobs(scheduler& target, thread_state& thread, std::span<job* const> jobs);
 
+/// Starts a task that a pool has accepted long ago: chained on a worker, else behind what waits.
+/// Counts it as accepted by the runtime. Never fails, as `schedule`.
+WEIR_API void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept;
+
 /// Makes a suspended coroutine run again, next on this worker if it is one of `target`.
 /// Never fails: if memory for a queue block is short, the calling thread waits for it.
 WEIR_API void schedule(scheduler& target, thread_state& thread, job& j) noexcept;
