@@ -170,6 +170,14 @@ std::uint64_t injector::published() const noexcept {
   return sum;
 }
 
+void injector::wait_for_submitters() const noexcept {
+  for (auto* p = producers_.load(std::memory_order_acquire); p != nullptr; p = p->next) {
+    // Acquire: pairs with submission_guard::release.
+    while (p->calls.load(std::memory_order_acquire) != 0)
+      sync::yield_thread();
+  }
+}
+
 std::uint64_t injector::accepted() const noexcept {
   std::uint64_t sum = 0;
   // Acquire: pairs with the producers' release, see scheduler::quiescent.

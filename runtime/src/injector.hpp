@@ -57,6 +57,7 @@ class injector {
     moodycamel::ProducerToken token;
     alignas(sync::line_size) sync::atomic<std::uint64_t> published{0};
     sync::atomic<std::uint64_t> accepted{0};
+    sync::atomic<std::uint32_t> calls{0}; // see submission_guard
     producer* next = nullptr;      // of all producers, fixed once linked
     producer* next_free = nullptr; // guarded by the registry's mutex
   };
@@ -97,7 +98,10 @@ class injector {
   [[nodiscard]] std::uint64_t published() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
 
- private:
+   /// Waits until no thread is inside a submission any more.
+  void wait_for_submitters() const noexcept;
+
+private:
   friend struct producer_leases;
 
   queue queue_;
@@ -106,6 +110,35 @@ class injector {
   sync::atomic<producer*> producers_{nullptr};
   producer* free_ = nullptr;
   std::shared_ptr<registry> registry_;
+};
+
+/// Held by a thread from before its packet is visible until it touches the scheduler no more: the
+/// packet's task may end the runtime meanwhile, whose destructor waits for the guards.
+class submission_guard {
+public:
+  explicit submission_guard(injector::producer& through) noexcept : producer_(&through) {
+    // Relaxed: made visible to the task, and so to whatever it destroys, by the queue's release.
+    add(1, std::memory_order_relaxed);
+  }
+  submission_guard(const submission_guard&) = delete;
+  submission_guard& operator=(const submission_guard&) = delete;
+  ~submission_guard() { release(); }
+
+  void release() noexcept {
+    // Release: pairs with the acquire in wait_for_submitters.
+    if (producer_ != nullptr)
+      add(-1, std::memory_order_release);
+    producer_ = nullptr;
+  }
+
+private:
+  void add(std::int32_t difference, std::memory_order order) noexcept {
+    auto& calls = producer_->calls; // only this thread writes it
+    calls.store(calls.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(difference),
+                order);
+  }
+
+  injector::producer* producer_;
 };
 
 } // namespace weir::detail

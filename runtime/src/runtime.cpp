@@ -18,11 +18,10 @@ namespace {
 
 detail::scheduler_options checked(runtime_options&& options) {
   const std::string limit = std::to_string(runtime::worker_limit);
-  const std::size_t usable = usable_cpus().count;
   detail::scheduler_options o;
   o.workers = options.workers;
   if (o.workers == 0)
-    o.workers = std::min(usable, runtime::worker_limit);
+    o.workers = std::min(usable_cpus().count, runtime::worker_limit);
   if (o.workers > runtime::worker_limit)
     invalid("workers", std::to_string(options.workers),
             "it must be 1 to " + limit + ", or 0 for the usable CPUs");
@@ -43,6 +42,8 @@ detail::scheduler_options checked(runtime_options&& options) {
   using namespace std::chrono_literals;
   if (options.spin && (*options.spin < 0ns || *options.spin > 1s))
     invalid("spin", std::to_string(options.spin->count()) + " ns", "it must be 0 to 1 s");
+  // Read once: a handful of files for a tuning hint would be most of a runtime's start.
+  static const std::size_t usable = usable_cpus().count;
   o.spin = options.spin.value_or(o.workers > usable ? 0ns : 20us);
   o.time = options.time != nullptr ? options.time : &clock::steady();
   o.on_worker_start = std::move(options.on_worker_start);

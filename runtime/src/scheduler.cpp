@@ -43,7 +43,9 @@ scheduler::scheduler(scheduler_options options)
     workers_.push_back(std::make_unique<worker>(*this, i));
 }
 
-scheduler::~scheduler() = default;
+scheduler::~scheduler() {
+  injector_.wait_for_submitters();
+}
 
 void scheduler::start() {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -95,22 +97,24 @@ void scheduler::require_open(const thread_state& thread) const {
 
 void scheduler::submit(thread_state& thread, packet& p) {
   auto& producer = injector_.of_thread(thread);
+  submission_guard guard(producer);
   bump(producer.accepted); // S1; made visible by the store of `published`
   if (!injector_.push(producer, p)) {
     ended_outside_.fetch_add(1, std::memory_order_release); // never happened; keeps S2's sums even
     throw std::bad_alloc();
   }
-  after_publish();
+  after_publish(guard);
 }
 
 void scheduler::submit(thread_state& thread, packet_source& source, std::size_t count) {
   auto& producer = injector_.of_thread(thread);
+  submission_guard guard(producer);
   bump(producer.accepted, count);
   if (!injector_.push(producer, source, count)) {
     ended_outside_.fetch_add(count, std::memory_order_release);
     throw std::bad_alloc();
   }
-  after_publish();
+  after_publish(guard);
 }
 
 void scheduler::submit(thread_state& thread, job& j) {
@@ -165,13 +169,8 @@ void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
     return;
   }
   thread.self->count_spawned(1); // S1
-  if (thread.chain == nullptr && thread.chain_budget != 0) {
-    --thread.chain_budget;
-    thread.chain = &j;
-  } else {
-    thread.self->push_last(j);
-    thread.self->wake_another();
-  }
+  thread.self->push_last(j);
+  thread.self->wake_another();
 }
 
 void scheduler::inject(thread_state& thread, job& j, bool root) noexcept {
@@ -181,23 +180,31 @@ void scheduler::inject(thread_state& thread, job& j, bool root) noexcept {
       auto& producer = injector_.of_thread(thread);
       if (!std::exchange(counted, true))
         bump(producer.accepted); // S1
+      submission_guard guard(producer);
       packet p(j);
-      if (injector_.push(producer, p))
-        break;
+      if (injector_.push(producer, p)) {
+        after_publish(guard);
+        return;
+      }
     } catch (...) {
       // No memory for this thread's producer: the job must run all the same, so wait for some.
     }
     sync::yield_thread();
   }
-  after_publish();
 }
 
-void scheduler::after_publish() noexcept {
+void scheduler::after_publish(submission_guard& guard) noexcept {
   if (wake_one())
     outside_wakes_.fetch_add(1, std::memory_order_relaxed); // a figure
   // Seq_cst: S3, pairs with the exchange in stop_if_quiescent.
-  if (state_.load(std::memory_order_seq_cst) == state::stopped) [[unlikely]]
+  if (state_.load(std::memory_order_seq_cst) != state::stopped) [[likely]]
+    return;
+  // What is dropped here may own the runtime: its destructor must not wait for this very thread.
+  // Without a keeper the destructor is at work already and drops what is left itself.
+  if (const auto keeper = weak_from_this().lock()) {
+    guard.release();
     empty_injector();
+  }
 }
 
 bool scheduler::wake_one() noexcept {

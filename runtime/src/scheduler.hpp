@@ -106,7 +106,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Puts a job into the injector from outside, waiting for memory if need be.
   void inject(thread_state& thread, job& j, bool root) noexcept;
   /// After publishing from outside: W1 and S3.
-  void after_publish() noexcept;
+  void after_publish(submission_guard& guard) noexcept;
   void wake_all() noexcept;
   void empty_injector() noexcept;
   [[nodiscard]] bool injector_may_have_work() const noexcept;

@@ -63,13 +63,13 @@ struct alignas(16) packet : job {
   template <class F>
   packet(std::in_place_t, F&& f) noexcept(std::is_nothrow_constructible_v<std::decay_t<F>, F>)
       : job(&run_callable<std::decay_t<F>>) {
-    using callable = std::decay_t<F>;
-    static_assert(fits<callable>);
-    if constexpr (std::is_trivially_copyable_v<callable>)
+    using stored = std::decay_t<F>;
+    static_assert(fits<stored>);
+    if constexpr (std::is_trivially_copyable_v<stored>)
       relocate = nullptr;
     else
-      relocate = &relocate_callable<callable>;
-    ::new (static_cast<void*>(storage)) callable(std::forward<F>(f));
+      relocate = &relocate_callable<stored>;
+    ::new (static_cast<void*>(storage)) stored(std::forward<F>(f));
   }
 
   /// Stands for a job that lives elsewhere.

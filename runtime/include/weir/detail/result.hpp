@@ -65,12 +65,22 @@ class result {
     case kind::value:
       if constexpr (std::is_void_v<T>)
         return;
-      else if constexpr (std::is_reference_v<T>)
+      else if constexpr (std::is_reference_v<T>) {
         return *value_;
-      else
+      } else {
+        // What is left of the value goes here and now, not when the last reference to the task does.
+        struct clear {
+          ~clear() { self->reset(); }
+          result* self;
+        } const at_exit{this};
         return std::move(value_);
-    case kind::error:
-      std::rethrow_exception(error_);
+      }
+    case kind::error: {
+      // Moved out, so that the exception's last owner is the thread that handles it.
+      std::exception_ptr taken = std::move(error_);
+      reset();
+      std::rethrow_exception(std::move(taken));
+    }
     case kind::cancelled:
       throw task_cancelled();
     case kind::empty:

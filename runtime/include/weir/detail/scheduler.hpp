@@ -52,8 +52,9 @@ WEIR_API void submit_job(scheduler& target, thread_state& thread, job& j);
 /// As `submit_job` for several, with one wake-up decision: all or none.
 WEIR_API void submit_jobs(scheduler& target, thread_state& thread, std::span<job* const> jobs);
 
-/// Starts a task that a pool has accepted long ago: chained on a worker, else behind what waits.
-/// Counts it as accepted by the runtime. Never fails, as `schedule`.
+/// Starts a task that a pool has accepted, behind everything that waits, so that tasks start in the
+/// order in which the pool hands them out. Counts it as accepted by the runtime. Never fails, as
+/// `schedule`.
 WEIR_API void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept;
 
 /// Makes a suspended coroutine run again, next on this worker if it is one of `target`.

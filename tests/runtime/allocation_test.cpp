@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// What allocates, what wakes, and what happens when allocation fails.
+#include <weir/weir.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include <catch.hpp>
+#include <support/support.hpp>
+
+namespace {
+
+std::atomic<long> allocations{0};
+/// Allocations until one fails; negative: none does.
+std::atomic<long> fail_after{-1};
+
+void* counted_allocate(std::size_t size) noexcept {
+  ++allocations;
+  if (fail_after >= 0 && fail_after.fetch_sub(1) == 0)
+    return nullptr;
+  return std::malloc(size == 0 ? 1 : size);
+}
+
+} // namespace
+
+void* operator new(std::size_t size) {
+  if (void* memory = counted_allocate(size))
+    return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return counted_allocate(size);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
+
+namespace {
+
+struct payload {
+  std::atomic<long>* counter;
+  std::array<char, 40> bytes;
+  void operator()() const { ++*counter; }
+};
+static_assert(sizeof(payload) == 48);
+
+} // namespace
+
+TEST_CASE("posting 48 bytes allocates nothing once the queue has grown to the load",
+          "[allocation]") {
+  std::atomic<long> ran{0};
+  weir::runtime rt{{.workers = 2}};
+  const auto burst = [&] {
+    const long before = ran;
+    for (int i = 0; i < 10'000; ++i)
+      rt.post(payload{&ran, {}});
+    test::eventually([&] { return ran == before + 10'000; });
+  };
+  // Blocks of the queue return to it when they have been emptied, so that the same load needs no
+  // new ones; how far the workers lag behind differs from burst to burst, hence several to grow.
+  for (int i = 0; i < 50; ++i)
+    burst();
+  long fewest = 1'000'000;
+  for (int i = 0; i < 10; ++i) {
+    const long before = allocations;
+    burst();
+    fewest = std::min(fewest, allocations - before);
+  }
+  CHECK(fewest == 0);
+}
+
+TEST_CASE("posting from a worker allocates nothing once its cache is warm", "[allocation]") {
+  if (test::sanitized)
+    return; // the frame cache is off, so that the sanitizer sees each frame
+  std::atomic<long> ran{0};
+  weir::runtime rt{{.workers = 1}};
+  long counted = -1;
+  for (int i = 0; i < 3; ++i) {
+    rt.submit([&] {
+        const long before = allocations;
+        for (int k = 0; k < 20; ++k)
+          rt.post(payload{&ran, {}});
+        counted = allocations - before;
+      }).get();
+    test::eventually([&] { return ran == (i + 1) * 20; });
+  }
+  CHECK(counted == 0);
+}
+
+TEST_CASE("awaiting tasks allocates nothing once the cache is warm", "[allocation]") {
+  if (test::sanitized)
+    return;
+  weir::runtime rt{{.workers = 1}};
+  struct body {
+    static weir::task<int> leaf(int i) { co_return i; }
+    static weir::task<long> count() {
+      long sum = 0;
+      for (int i = 0; i < 100; ++i)
+        sum += co_await leaf(1);
+      const long before = allocations;
+      for (int i = 0; i < 1000; ++i)
+        sum += co_await leaf(1);
+      const long made = allocations - before;
+      co_return sum == 1100 ? made : -1;
+    }
+  };
+  CHECK(rt.block_on(body::count()) == 0);
+}
+
+TEST_CASE("submitting to a busy runtime makes no system call", "[allocation]") {
+  // Every system call on these paths is a wake-up or a sleep, and those are counted.
+  weir::runtime rt{{.workers = 1}};
+  std::atomic<bool> stop{false};
+  std::atomic<bool> spinning{false};
+  auto busy = rt.submit([&] {
+    spinning = true;
+    while (!stop)
+      std::this_thread::yield();
+  });
+  test::eventually([&] { return spinning.load(); });
+  const auto before = rt.stats();
+  std::atomic<long> ran{0};
+  for (int i = 0; i < 10'000; ++i)
+    rt.post([&] { ++ran; });
+  const auto after = rt.stats();
+  CHECK(after.outside_wakes == before.outside_wakes);
+  CHECK(after.total.wakes == before.total.wakes);
+  CHECK(after.total.parks == before.total.parks);
+  stop = true;
+  busy.get();
+  rt.drain();
+  CHECK(ran == 10'000);
+}
+
+TEST_CASE("every allocation that fails is reported, loses nothing accepted and leaks nothing",
+          "[allocation]") {
+  // A script of calls is run once for each allocation in it, which then fails.
+  const auto script = [](weir::runtime& rt, std::atomic<long>& ran, long& expected) {
+    auto alive = std::make_shared<int>(0);
+    rt.post([&ran] { ++ran; });
+    ++expected;
+    rt.post([&ran, alive, large = std::array<char, 100>()] { ran += large[0] + 1; });
+    ++expected;
+    auto handle = rt.submit([&ran, alive] { ++ran; });
+    ++expected;
+    std::vector<payload> bulk(100, payload{&ran, {}});
+    rt.post_bulk(bulk);
+    expected += 100;
+    auto handles = rt.submit_bulk(bulk);
+    expected += 100;
+    auto coroutine = rt.submit(
+        [](std::atomic<long>& count) -> weir::task<> {
+          co_await weir::yield();
+          ++count;
+        },
+        std::ref(ran));
+    ++expected;
+    weir::fixed_pool<> pool{rt, {.size = 2, .queue_maxsize = 4}};
+    for (int i = 0; i < 4; ++i)
+      expected += pool.try_submit([&ran] { ++ran; }).has_value();
+    // Closing must work without memory; the pool's destructor would cancel what waits.
+    rt.block_on(pool.close());
+  };
+  long failures = 0;
+  for (long n = 0; n < 2000; ++n) {
+    std::atomic<long> ran{0};
+    long expected = 0;
+    bool failed = false;
+    {
+      weir::runtime rt{{.workers = 2, .on_unhandled_exception = [&](std::exception_ptr) {}}};
+      rt.submit([] {}).get();
+      fail_after = n;
+      try {
+        script(rt, ran, expected);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+      fail_after = -1;
+      // Usable afterwards.
+      CHECK(rt.submit([] { return 1; }).get() == 1);
+      rt.drain();
+    }
+    failures += failed;
+    if (!failed) {
+      CHECK(ran == expected);
+      break;
+    }
+    REQUIRE(n < 1999);
+  }
+  CHECK(failures > 3);
+}

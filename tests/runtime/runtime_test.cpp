@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+// Options and their errors, names, hooks, statistics, sleeping and waking.
+#include <weir/weir.hpp>
+
+#include <atomic>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <catch.hpp>
+#include <pthread.h>
+#include <support/support.hpp>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string refusal(weir::runtime_options options) {
+  try {
+    weir::runtime rt(std::move(options));
+  } catch (const weir::error& e) {
+    return e.code() == weir::errc::invalid_option ? e.what() : "another code";
+  }
+  return "";
+}
+
+std::string thread_name() {
+  char name[32] = {};
+  pthread_getname_np(pthread_self(), name, sizeof name);
+  return name;
+}
+
+/// Context switches that the process's threads made by going to sleep.
+long voluntary_switches() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_nvcsw;
+}
+
+class fixed_clock final : public weir::clock {
+ public:
+  [[nodiscard]] time_point now() const noexcept override { return time_point(42s); }
+};
+
+} // namespace
+
+TEST_CASE("options out of range are refused by field, value and limit", "[runtime]") {
+  using Catch::Matchers::Contains;
+  CHECK_THAT(refusal({.workers = 1025}), Contains("workers is 1025") && Contains("1024"));
+  CHECK_THAT(refusal({.workers = static_cast<std::size_t>(-1)}), Contains("workers is"));
+  CHECK_THAT(refusal({.workers = 4, .max_workers = 3}),
+             Contains("max_workers is 3") && Contains("4 (the number of workers)"));
+  CHECK_THAT(refusal({.workers = 1, .max_workers = 5000}), Contains("max_workers is 5000"));
+  CHECK_THAT(refusal({.workers = 1, .stack_size = 100}), Contains("stack_size is 100"));
+  CHECK_THAT(refusal({.workers = 1, .spin = -1ns}), Contains("spin is -1 ns"));
+  CHECK_THAT(refusal({.workers = 1, .spin = 2s}), Contains("spin is"));
+  CHECK_THAT(refusal({.workers = 1, .thread_name = std::string("a\0b", 3)}),
+             Contains("thread_name"));
+  CHECK(refusal({.workers = 1, .max_workers = 1024, .spin = 0ns}).empty());
+}
+
+TEST_CASE("the default number of workers is the number of usable CPUs", "[runtime]") {
+  const weir::runtime rt;
+  CHECK(rt.workers() == weir::usable_cpus().count);
+}
+
+TEST_CASE("threads that cannot be started are reported and leave nothing behind", "[runtime]") {
+  try {
+    // No machine has that much address space for one stack.
+    weir::runtime rt{{.workers = 2, .stack_size = std::size_t{1} << 50}};
+    FAIL("no exception");
+  } catch (const weir::error& e) {
+    CHECK(e.code() == weir::errc::thread_start_failed);
+    CHECK_THAT(e.what(), Catch::Matchers::Contains("worker thread 1 of 2"));
+  }
+}
+
+TEST_CASE("worker threads are named, with the option's prefix cut by the kernel", "[runtime]") {
+  weir::runtime rt{{.workers = 1, .thread_name = "ingest"}};
+  CHECK(rt.submit(thread_name).get() == "ingest-0");
+  weir::runtime longer{{.workers = 1, .thread_name = "a-very-long-name-indeed"}};
+  CHECK(longer.submit(thread_name).get() == "a-very-long-nam");
+}
+
+TEST_CASE("hooks run once on each worker, before its first and after its last task", "[runtime]") {
+  for (const auto workers : test::worker_counts) {
+    std::vector<std::atomic<int>> started(workers);
+    std::vector<std::atomic<int>> stopped(workers);
+    std::atomic<bool> before_start{false};
+    {
+      weir::runtime rt{{.workers = workers,
+                        .on_worker_start = [&](std::size_t i) { ++started[i]; },
+                        .on_worker_stop = [&](std::size_t i) { ++stopped[i]; }}};
+      for (int i = 0; i < 100; ++i) {
+        rt.post([&] {
+          int all = 0;
+          for (auto& s : started)
+            all += s.load();
+          if (all == 0)
+            before_start = true;
+        });
+      }
+      rt.drain();
+    }
+    CHECK_FALSE(before_start);
+    for (std::size_t i = 0; i < workers; ++i) {
+      CHECK(started[i] == 1);
+      CHECK(stopped[i] == 1);
+    }
+  }
+}
+
+TEST_CASE("a hook that throws is reported and harms nothing", "[runtime]") {
+  std::atomic<int> handled{0};
+  {
+    weir::runtime rt{{.workers = 2,
+                      .on_worker_start = [](std::size_t) { throw 1; },
+                      .on_worker_stop = [](std::size_t) { throw 2; },
+                      .on_unhandled_exception = [&](std::exception_ptr) { ++handled; }}};
+    CHECK(rt.submit([] { return 1; }).get() == 1);
+  }
+  CHECK(handled == 4);
+}
+
+TEST_CASE("the runtime reads the clock that it was given", "[runtime]") {
+  const fixed_clock clock;
+  const weir::runtime rt{{.workers = 1, .time = &clock}};
+  CHECK(rt.now() == weir::clock::time_point(42s));
+  const weir::runtime real{{.workers = 1}};
+  const auto before = std::chrono::steady_clock::now();
+  CHECK(real.now() >= before);
+}
+
+TEST_CASE("a process may hold many runtimes, used by the same threads", "[runtime]") {
+  std::vector<std::unique_ptr<weir::runtime>> many;
+  for (int i = 0; i < 20; ++i)
+    many.push_back(std::make_unique<weir::runtime>(weir::runtime_options{.workers = 1}));
+  std::atomic<int> ran{0};
+  for (int round = 0; round < 10; ++round) {
+    for (auto& rt : many)
+      rt->post([&] { ++ran; });
+  }
+  for (auto& rt : many)
+    rt->drain();
+  CHECK(ran == 200);
+}
+
+TEST_CASE("statistics count what happened", "[runtime]") {
+  weir::runtime rt{{.workers = 1}};
+  for (int i = 0; i < 100; ++i)
+    rt.post([] {});
+  rt.submit([&] {
+      for (int i = 0; i < 50; ++i)
+        rt.post([] {});
+    }).get();
+  rt.drain();
+  const auto stats = rt.stats();
+  CHECK(stats.accepted == 151);
+  CHECK(stats.ended == 151);
+  CHECK(stats.total.run == 151);
+  CHECK(stats.total.spawned == 50);
+  CHECK(stats.total.injector_takes == 101);
+  CHECK(stats.total.stolen == 0);
+  CHECK(stats.total.overflows == 0);
+  REQUIRE(stats.workers.size() == 1);
+  CHECK(stats.workers[0].run == stats.total.run);
+}
+
+TEST_CASE("more tasks than a worker's deque holds overflow and all run", "[runtime]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    std::atomic<int> ran{0};
+    rt.submit([&] {
+        for (int i = 0; i < 20'000; ++i)
+          rt.post([&] { ++ran; });
+      }).get();
+    rt.drain();
+    CHECK(ran == 20'000);
+    if (workers == 1)
+      CHECK(rt.stats().total.overflows > 0);
+  }
+}
+
+TEST_CASE("an idle runtime sleeps: no worker wakes up by itself", "[runtime]") {
+  weir::runtime rt{{.workers = 4}};
+  rt.submit([] {}).get();
+  // All workers asleep: each has parked once more often than it was woken.
+  const auto asleep = [&] {
+    const auto before = rt.stats().total.parks;
+    std::this_thread::sleep_for(20ms);
+    return rt.stats().total.parks == before;
+  };
+  test::eventually(asleep);
+  const auto stats = rt.stats();
+  const long switches = voluntary_switches();
+  std::this_thread::sleep_for(300ms);
+  // This thread's own sleep is one switch; a few more may come from the test runner's machinery.
+  CHECK(voluntary_switches() - switches <= 3);
+  CHECK(rt.stats().total.failed_steals == stats.total.failed_steals);
+  CHECK(rt.stats().total.parks == stats.total.parks);
+}
+
+TEST_CASE("single submissions to sleeping workers always wake one", "[runtime]") {
+  // Without a time-out anywhere, one lost wake-up would hang this test.
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers, .spin = 0ns}};
+    for (int i = 0; i < test::rounds(20'000); ++i)
+      rt.submit([] {}).get();
+  }
+}
+
+TEST_CASE("a worker never keeps tasks that an idle worker could run", "[runtime]") {
+  // One task blocks the worker that took a whole batch; the others must run all the same. Each may
+  // be waiting in the batch ring, in the deque or in the next slot of the blocked worker.
+  weir::runtime rt{{.workers = 2}};
+  for (int round = 0; round < test::rounds(300); ++round) {
+    test::gate first_door;
+    test::gate second_door;
+    std::atomic<int> ran{0};
+    std::vector<std::function<void()>> batch;
+    batch.emplace_back([&] { first_door.pass(); });
+    for (int i = 0; i < 20; ++i)
+      batch.emplace_back([&] { ++ran; });
+    rt.post_bulk(batch);
+    test::eventually([&] { return ran == 20; });
+    first_door.open();
+    auto blocker = rt.submit([&] {
+      for (int i = 0; i < 20; ++i)
+        rt.post([&] { ++ran; });
+      second_door.pass();
+    });
+    test::eventually([&] { return ran == 40; });
+    second_door.open();
+    blocker.get();
+  }
+  rt.drain();
+}

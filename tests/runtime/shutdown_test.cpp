@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// Ending a runtime: drain, stop, the destructor, on and off its workers, under fire.
+#include <weir/weir.hpp>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <catch.hpp>
+#include <support/support.hpp>
+
+namespace {
+
+bool refused_as_stopped(weir::runtime& rt) {
+  try {
+    rt.post([] {});
+  } catch (const weir::error& e) {
+    return e.code() == weir::errc::stopped;
+  }
+  return false;
+}
+
+weir::task<int> busy(int rounds) {
+  for (int i = 0; i < rounds; ++i)
+    co_await weir::yield();
+  co_return rounds;
+}
+
+} // namespace
+
+TEST_CASE("creating, using and destroying runtimes ten thousand times never hangs", "[shutdown]") {
+  for (const std::size_t workers : {1U, 2U, 3U, 8U}) {
+    int wrong = 0;
+    for (int i = 0; i < test::rounds(10'000); ++i) {
+      weir::runtime rt{{.workers = workers}};
+      auto handle = rt.submit([i] { return i; });
+      if (i % 3 == 0)
+        wrong += handle.get() != i;
+      else if (i % 3 == 1)
+        rt.drain();
+      // Else the destructor meets a task that may or may not have started.
+    }
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("drain runs everything accepted and what those tasks submit", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    std::atomic<int> ran{0};
+    struct tree {
+      static void grow(weir::runtime& on, std::atomic<int>& count, int depth) {
+        ++count;
+        if (depth > 0) {
+          on.post([&on, &count, depth] { grow(on, count, depth - 1); });
+          on.post([&on, &count, depth] { grow(on, count, depth - 1); });
+        }
+      }
+    };
+    rt.post([&] { tree::grow(rt, ran, 10); });
+    auto coroutine = rt.submit(busy, 100);
+    rt.drain();
+    CHECK(ran == 2047);
+    CHECK(coroutine.done());
+    CHECK(coroutine.get() == 100);
+    CHECK(refused_as_stopped(rt));
+    rt.drain();
+    rt.stop();
+  }
+}
+
+TEST_CASE("stop drops what has not started and says so to its waiters", "[shutdown]") {
+  weir::runtime rt{{.workers = 1}};
+  test::gate door;
+  std::atomic<bool> inside{false};
+  auto running = rt.submit([&] {
+    inside = true;
+    door.pass();
+    return 1;
+  });
+  test::eventually([&] { return inside.load(); });
+  std::vector<weir::handle<void>> waiting;
+  auto destroyed = std::make_shared<int>(0);
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 100; ++i) {
+    waiting.push_back(rt.submit([&ran, destroyed] { ++ran; }));
+    rt.post([&ran, destroyed] { ++ran; });
+  }
+  std::thread stopper([&] { rt.stop(); });
+  test::eventually([&] { return refused_as_stopped(rt); });
+  door.open();
+  stopper.join();
+  CHECK(running.get() == 1);
+  for (auto& handle : waiting)
+    CHECK_THROWS_AS(handle.get(), weir::task_cancelled);
+  CHECK(ran == 0);
+  CHECK(destroyed.use_count() == 1);
+  const auto stats = rt.stats();
+  CHECK(stats.accepted == stats.ended);
+}
+
+TEST_CASE("started coroutines run to their end while the runtime stops", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    std::atomic<int> started{0};
+    const auto body = [](std::atomic<int>& count, weir::runtime& on) -> weir::task<int> {
+      ++count;
+      int refused = 0;
+      while (refused == 0) {
+        co_await weir::yield();
+        try {
+          on.post([] {});
+        } catch (const weir::error&) {
+          refused = 1;
+        }
+      }
+      for (int i = 0; i < 100; ++i)
+        co_await weir::yield();
+      co_return refused;
+    };
+    auto one = rt.submit(body, std::ref(started), std::ref(rt));
+    auto two = rt.submit(body, std::ref(started), std::ref(rt));
+    test::eventually([&] { return started == 2; });
+    rt.stop();
+    CHECK(one.get() == 1);
+    CHECK(two.get() == 1);
+  }
+}
+
+TEST_CASE("a task that awaits a dropped task gets task_cancelled and ends", "[shutdown]") {
+  weir::runtime rt{{.workers = 1}};
+  std::atomic<bool> waiting{false};
+  const auto body = [](weir::runtime& on, std::atomic<bool>& flag) -> weir::task<bool> {
+    bool cancelled = false;
+    // Both stay in this worker's deque behind this task until it suspends.
+    auto child = on.submit(busy, 1);
+    flag = true;
+    while (!refused_as_stopped(on))
+      std::this_thread::yield();
+    try {
+      co_await child;
+    } catch (const weir::task_cancelled&) {
+      cancelled = true;
+    }
+    co_return cancelled;
+  };
+  auto parent = rt.submit(body, std::ref(rt), std::ref(waiting));
+  test::eventually([&] { return waiting.load(); });
+  rt.stop();
+  CHECK(parent.get());
+}
+
+TEST_CASE("submitting from many threads while the runtime stops loses nothing", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    for (int round = 0; round < test::rounds(40); ++round) {
+      weir::runtime rt{{.workers = workers}};
+      std::atomic<std::uint64_t> accepted{0};
+      auto destroyed = std::make_shared<int>(0);
+      std::vector<std::thread> threads;
+      std::vector<std::vector<weir::handle<int>>> handles(3);
+      for (std::size_t t = 0; t < 3; ++t) {
+        threads.emplace_back([&, t] {
+          try {
+            for (;;) {
+              rt.post([destroyed] {});
+              ++accepted;
+              handles[t].push_back(rt.submit([destroyed] { return 1; }));
+              ++accepted;
+              if (handles[t].size() % 64 == 0)
+                std::this_thread::yield(); // or the queue grows while stop() waits for a CPU
+            }
+          } catch (const weir::error&) {
+          }
+        });
+      }
+      test::eventually([&] { return accepted > 20; });
+      if (round % 2 == 0)
+        rt.stop();
+      else
+        rt.drain();
+      for (auto& t : threads)
+        t.join();
+      std::uint64_t unfinished = 0;
+      for (auto& list : handles) {
+        for (auto& handle : list) {
+          unfinished += !handle.done();
+          try {
+            handle.get();
+          } catch (const weir::task_cancelled&) {
+          }
+        }
+      }
+      CHECK(unfinished == 0);
+      const auto stats = rt.stats();
+      CHECK(stats.accepted == accepted);
+      CHECK(stats.ended == accepted);
+      CHECK(destroyed.use_count() == 1);
+    }
+  }
+}
+
+TEST_CASE("stop and drain on a worker make the request and do not wait", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    auto handle = rt.submit([&] {
+      rt.stop();
+      return refused_as_stopped(rt);
+    });
+    CHECK(handle.get());
+    rt.stop();
+    weir::runtime other{{.workers = workers}};
+    other.post([&] { other.drain(); });
+    other.drain();
+  }
+}
+
+TEST_CASE("a runtime may be destroyed by one of its own tasks", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    for (int round = 0; round < test::rounds(200); ++round) {
+      std::atomic<int> left{0};
+      auto owned = std::make_unique<weir::runtime>(weir::runtime_options{
+          .workers = workers, .on_worker_stop = [&](std::size_t) { ++left; }});
+      auto& rt = *owned;
+      rt.post([owned = std::move(owned)]() mutable { owned.reset(); });
+      test::eventually([&] { return left == static_cast<int>(workers); });
+    }
+  }
+}
+
+TEST_CASE("several threads may stop and drain one runtime", "[shutdown]") {
+  for (int round = 0; round < test::rounds(500); ++round) {
+    weir::runtime rt{{.workers = 2}};
+    rt.post([] {});
+    std::thread a([&] { rt.drain(); });
+    std::thread b([&] { rt.stop(); });
+    rt.drain();
+    a.join();
+    b.join();
+    CHECK(refused_as_stopped(rt));
+  }
+}
+
+TEST_CASE("a thread-local destructor may submit, and outlive the runtime it used", "[shutdown]") {
+  std::atomic<int> ran{0};
+  auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 1});
+  std::thread submits([&] {
+    struct at_exit {
+      ~at_exit() {
+        if (rt != nullptr)
+          rt->post([count = ran] { ++*count; });
+      }
+      weir::runtime* rt = nullptr;
+      std::atomic<int>* ran = nullptr;
+    };
+    static thread_local at_exit late; // built first, so destroyed after weir's own
+    late.rt = rt.get();
+    late.ran = &ran;
+    rt->post([&] { ++ran; });
+  });
+  submits.join();
+  rt->drain();
+  CHECK(ran == 2);
+  std::thread outlives([&] {
+    rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 1});
+    rt->submit([] {}).get();
+    rt.reset();
+  });
+  outlives.join();
+}
