@@ -48,7 +48,7 @@ void pool_engine::admit(thread_state& thread, task_block& task) {
 }
 
 void pool_engine::enter(thread_state& thread) noexcept {
-  // Acquire-release: P1, pairs with the subtraction in task_ended; whoever takes a task for a slot
+  // Acquire-release: P1, pairs with the subtraction in slot_freed; whoever takes a task for a slot
   // sees it in the queue.
   if (load_.fetch_add(1, std::memory_order_acq_rel) < size_)
     start(thread, take());
@@ -97,10 +97,13 @@ void pool_engine::start(thread_state& thread, task_block& task) noexcept {
   submit_accepted(*home_, thread, task);
 }
 
-void pool_engine::task_ended(thread_state& thread) noexcept {
+void pool_engine::slot_freed(thread_state& thread) noexcept {
   // Acquire-release: P1, pairs with enter.
   if (load_.fetch_sub(1, std::memory_order_acq_rel) > size_)
     start(thread, take());
+}
+
+void pool_engine::task_published(thread_state& thread) noexcept {
   room_freed(thread);
 }
 

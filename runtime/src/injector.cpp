@@ -170,19 +170,23 @@ std::uint64_t injector::published() const noexcept {
   return sum;
 }
 
-void injector::wait_for_submitters() const noexcept {
-  for (auto* p = producers_.load(std::memory_order_acquire); p != nullptr; p = p->next) {
-    // Acquire: pairs with submission_guard::release.
-    while (p->calls.load(std::memory_order_acquire) != 0)
+void injector::wait_for_submitters(const thread_state& thread) const noexcept {
+  for (auto* p = producers_.load(std::memory_order_seq_cst); p != nullptr; p = p->next) {
+    // A callable that stops its runtime while it is being moved into the queue must not wait for
+    // itself.
+    if (p == thread.producer && thread.producer_id == id_)
+      continue;
+    // Seq_cst: S2, pairs with submission_guard's announcement; acquires what was done under it.
+    while (p->calls.load(std::memory_order_seq_cst) != 0)
       sync::yield_thread();
   }
 }
 
 std::uint64_t injector::accepted() const noexcept {
   std::uint64_t sum = 0;
-  // Acquire: pairs with the producers' release, see scheduler::quiescent.
+  // Relaxed: exact only once the scheduler is sealed, which ordered it (S2).
   for (auto* p = producers_.load(std::memory_order_seq_cst); p != nullptr; p = p->next)
-    sum += p->accepted.load(std::memory_order_acquire);
+    sum += p->accepted.load(std::memory_order_relaxed);
   return sum;
 }
 

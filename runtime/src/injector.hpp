@@ -58,8 +58,8 @@ class injector {
     alignas(sync::line_size) sync::atomic<std::uint64_t> published{0};
     sync::atomic<std::uint64_t> accepted{0};
     sync::atomic<std::uint32_t> calls{0}; // see submission_guard
-    producer* next = nullptr;      // of all producers, fixed once linked
-    producer* next_free = nullptr; // guarded by the registry's mutex
+    producer* next = nullptr;             // of all producers, fixed once linked
+    producer* next_free = nullptr;        // guarded by the registry's mutex
   };
 
   /// What a thread's lease needs when the thread ends, perhaps after the runtime.
@@ -89,19 +89,16 @@ class injector {
                                  std::size_t count) noexcept {
     return queue_.try_dequeue_bulk(token, out, count);
   }
-  /// As `take` for one, on a thread that is no worker.
-  [[nodiscard]] bool take_one(packet& out) noexcept { return queue_.try_dequeue(out); }
-
   [[nodiscard]] moodycamel::ConsumerToken consumer() { return moodycamel::ConsumerToken(queue_); }
 
-  /// Sums over all producers. Seq_cst loads: W2's and W3's "read theirs".
+  /// Sums over all producers. `published` loads seq_cst: W2's and W3's "read theirs".
   [[nodiscard]] std::uint64_t published() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
 
-   /// Waits until no thread is inside a submission any more.
-  void wait_for_submitters() const noexcept;
+  /// Waits until no other thread is inside a submission any more.
+  void wait_for_submitters(const thread_state& thread) const noexcept;
 
-private:
+ private:
   friend struct producer_leases;
 
   queue queue_;
@@ -112,33 +109,27 @@ private:
   std::shared_ptr<registry> registry_;
 };
 
-/// Held by a thread from before its packet is visible until it touches the scheduler no more: the
-/// packet's task may end the runtime meanwhile, whose destructor waits for the guards.
+/// Held by an outside thread while it submits, until it touches the scheduler no more. Announces
+/// the thread, so that a runtime that closes can wait until everybody who found it open has left,
+/// and so that a runtime's destructor can wait for the submitter of the very task that ended it.
 class submission_guard {
-public:
-  explicit submission_guard(injector::producer& through) noexcept : producer_(&through) {
-    // Relaxed: made visible to the task, and so to whatever it destroys, by the queue's release.
-    add(1, std::memory_order_relaxed);
+ public:
+  explicit submission_guard(injector::producer& through) noexcept : producer_(through) {
+    // Seq_cst: the announcement comes before the look at the scheduler's state (S2). Only this
+    // thread writes it.
+    producer_.calls.store(producer_.calls.load(std::memory_order_relaxed) + 1,
+                          std::memory_order_seq_cst);
   }
   submission_guard(const submission_guard&) = delete;
   submission_guard& operator=(const submission_guard&) = delete;
-  ~submission_guard() { release(); }
-
-  void release() noexcept {
+  ~submission_guard() {
     // Release: pairs with the acquire in wait_for_submitters.
-    if (producer_ != nullptr)
-      add(-1, std::memory_order_release);
-    producer_ = nullptr;
+    producer_.calls.store(producer_.calls.load(std::memory_order_relaxed) - 1,
+                          std::memory_order_release);
   }
 
-private:
-  void add(std::int32_t difference, std::memory_order order) noexcept {
-    auto& calls = producer_->calls; // only this thread writes it
-    calls.store(calls.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(difference),
-                order);
-  }
-
-  injector::producer* producer_;
+ private:
+  injector::producer& producer_;
 };
 
 } // namespace weir::detail

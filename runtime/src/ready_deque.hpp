@@ -22,16 +22,18 @@ namespace weir::detail {
 class ready_deque {
  public:
   static constexpr std::int64_t capacity = 4096;
+  /// New tasks stop here: the rest is for jobs that cannot be refused when memory is short.
+  static constexpr std::int64_t spawn_capacity = capacity - 256;
 
   ready_deque() : ring_(std::make_unique<sync::atomic<job*>[]>(capacity)) {}
 
-  /// Owner. \return false if the deque is full.
-  [[nodiscard]] bool push(job& j) noexcept {
+  /// Owner. \return false if the deque holds `limit` jobs.
+  [[nodiscard]] bool push(job& j, std::int64_t limit = capacity) noexcept {
     const auto b = bottom_.load(std::memory_order_relaxed);
-    if (b - known_top_ >= capacity) {
+    if (b - known_top_ >= limit) {
       // Acquire: pairs with the thieves' exchanges; their reads of the slots have happened.
       known_top_ = top_.load(std::memory_order_acquire);
-      if (b - known_top_ >= capacity)
+      if (b - known_top_ >= limit)
         return false;
     }
     slot(b).store(&j, std::memory_order_relaxed);

@@ -44,7 +44,8 @@ scheduler::scheduler(scheduler_options options)
 }
 
 scheduler::~scheduler() {
-  injector_.wait_for_submitters();
+  // The submitter of the task that ended this runtime may still be on its way out.
+  injector_.wait_for_submitters(this_thread());
 }
 
 void scheduler::start() {
@@ -66,8 +67,13 @@ void scheduler::start() {
 
 void scheduler::request(state wanted) noexcept {
   auto seen = state_.load(std::memory_order_seq_cst);
-  // Seq_cst: pairs with current_state on workers that go to sleep and with after_publish.
+  // Seq_cst: S2 on this side, and pairs with current_state on workers that go to sleep.
   while (seen < wanted && !state_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) {
+  }
+  if (seen == state::open && wanted != state::open) {
+    injector_.wait_for_submitters(this_thread());
+    // Seq_cst: pairs with stop_if_quiescent; a worker that saw false is woken below.
+    sealed_.store(true, std::memory_order_seq_cst);
   }
   wake_all();
 }
@@ -88,33 +94,49 @@ void scheduler::detach() noexcept {
     w->detach();
 }
 
-void scheduler::require_open(const thread_state& thread) const {
-  const auto now = state_.load(std::memory_order_relaxed); // refused or not, after_publish decides
-  if (now == state::open || (now == state::draining && thread.home == this))
-    return;
+namespace {
+
+[[noreturn]] void refuse() {
   throw_error(errc::stopped, "the runtime is shutting down and takes no new tasks");
+}
+
+} // namespace
+
+void scheduler::require_open(const thread_state& thread) const {
+  // Relaxed: an early refusal, before anything is copied; submitting looks again.
+  const auto now = state_.load(std::memory_order_relaxed);
+  if (now != state::open && (now != state::draining || thread.home != this))
+    refuse();
+}
+
+void scheduler::require_open_to_all() const {
+  // Seq_cst: S2, after the guard's announcement.
+  if (state_.load(std::memory_order_seq_cst) != state::open)
+    refuse();
 }
 
 void scheduler::submit(thread_state& thread, packet& p) {
   auto& producer = injector_.of_thread(thread);
-  submission_guard guard(producer);
-  bump(producer.accepted); // S1; made visible by the store of `published`
+  const submission_guard guard(producer);
+  require_open_to_all();
+  bump(producer.accepted); // S1
   if (!injector_.push(producer, p)) {
-    ended_outside_.fetch_add(1, std::memory_order_release); // never happened; keeps S2's sums even
+    bump(producer.accepted, static_cast<std::uint64_t>(-1));
     throw std::bad_alloc();
   }
-  after_publish(guard);
+  wake_from_outside();
 }
 
 void scheduler::submit(thread_state& thread, packet_source& source, std::size_t count) {
   auto& producer = injector_.of_thread(thread);
-  submission_guard guard(producer);
+  const submission_guard guard(producer);
+  require_open_to_all();
   bump(producer.accepted, count);
   if (!injector_.push(producer, source, count)) {
-    ended_outside_.fetch_add(count, std::memory_order_release);
+    bump(producer.accepted, -static_cast<std::uint64_t>(count));
     throw std::bad_alloc();
   }
-  after_publish(guard);
+  wake_from_outside();
 }
 
 void scheduler::submit(thread_state& thread, job& j) {
@@ -160,30 +182,61 @@ void scheduler::schedule_last(thread_state& thread, job& j) noexcept {
     thread.self->wake_another();
     return;
   }
-  inject(thread, j, false);
+  inject(thread, j);
 }
 
 void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
-  if (thread.home != this) {
-    inject(thread, j, true);
+  if (thread.home == this) {
+    thread.self->count_spawned(1); // S1
+    thread.self->push_last(j);
+    thread.self->wake_another();
     return;
   }
-  thread.self->count_spawned(1); // S1
-  thread.self->push_last(j);
-  thread.self->wake_another();
+  for (;;) {
+    try {
+      packet p(j);
+      submit(thread, p);
+      return;
+    } catch (const weir::error&) {
+      break;
+    } catch (...) {
+      sync::yield_thread(); // no memory: the task was accepted, so wait for some
+    }
+  }
+  drop(thread, j);
 }
 
-void scheduler::inject(thread_state& thread, job& j, bool root) noexcept {
-  bool counted = !root;
+void scheduler::drop(thread_state& thread, job& j) noexcept {
+  // A task's end may start the next one of its pool, which is dropped too: in turn, not in depth.
+  if (thread.dropping) {
+    thread.drop_next = &j;
+    return;
+  }
+  // The thread may be a worker of another runtime in the middle of a task: its counters, current
+  // task and chain are not this task's business.
+  const auto ended = std::exchange(thread.ended, nullptr);
+  const auto current = std::exchange(thread.current, nullptr);
+  const auto budget = std::exchange(thread.chain_budget, 0U);
+  const auto discarding = std::exchange(thread.discarding, true);
+  thread.dropping = true;
+  for (job* next = &j; next != nullptr; next = std::exchange(thread.drop_next, nullptr))
+    next->run(*next, thread);
+  thread.dropping = false;
+  thread.discarding = discarding;
+  thread.chain_budget = budget;
+  thread.current = current;
+  thread.ended = ended;
+}
+
+void scheduler::inject(thread_state& thread, job& j) noexcept {
   for (;;) {
     try {
       auto& producer = injector_.of_thread(thread);
-      if (!std::exchange(counted, true))
-        bump(producer.accepted); // S1
-      submission_guard guard(producer);
+      // Once the job is in the queue it may run, and with it this runtime may end.
+      const submission_guard guard(producer);
       packet p(j);
       if (injector_.push(producer, p)) {
-        after_publish(guard);
+        wake_from_outside();
         return;
       }
     } catch (...) {
@@ -193,18 +246,9 @@ void scheduler::inject(thread_state& thread, job& j, bool root) noexcept {
   }
 }
 
-void scheduler::after_publish(submission_guard& guard) noexcept {
+void scheduler::wake_from_outside() noexcept {
   if (wake_one())
     outside_wakes_.fetch_add(1, std::memory_order_relaxed); // a figure
-  // Seq_cst: S3, pairs with the exchange in stop_if_quiescent.
-  if (state_.load(std::memory_order_seq_cst) != state::stopped) [[likely]]
-    return;
-  // What is dropped here may own the runtime: its destructor must not wait for this very thread.
-  // Without a keeper the destructor is at work already and drops what is left itself.
-  if (const auto keeper = weak_from_this().lock()) {
-    guard.release();
-    empty_injector();
-  }
 }
 
 bool scheduler::wake_one() noexcept {
@@ -222,7 +266,7 @@ void scheduler::wake_all() noexcept {
 
 bool scheduler::injector_may_have_work() const noexcept {
   // I3: taken first.
-  std::uint64_t taken = taken_outside_.load(std::memory_order_seq_cst);
+  std::uint64_t taken = 0;
   for (const auto& w : workers_)
     taken += w->injector_takes();
   return injector_.published() > taken;
@@ -240,7 +284,7 @@ bool scheduler::has_visible_work() const noexcept {
 }
 
 std::uint64_t scheduler::ended() const noexcept {
-  std::uint64_t sum = ended_outside_.load(std::memory_order_acquire);
+  std::uint64_t sum = 0;
   for (const auto& w : workers_)
     sum += w->ended();
   return sum;
@@ -254,50 +298,22 @@ std::uint64_t scheduler::accepted() const noexcept {
 }
 
 void scheduler::stop_if_quiescent() noexcept {
-  if (current_state() == state::stopped) {
-    // The worker went to the sleepers after the state had been moved and everybody been woken.
-    wake_all();
-    return;
-  }
+  // Seq_cst: S2 and S3, pairs with request.
+  if (!sealed_.load(std::memory_order_seq_cst))
+    return; // whoever seals wakes everybody afterwards
   const auto over = ended();
-  // Makes the submitters' counts visible that were made before they saw the state as open (S1).
-  (void)injector_.published();
-  if (over != accepted())
-    return;
-  auto seen = state_.load(std::memory_order_seq_cst);
-  do {
-    if (seen == state::stopped)
-      wake_all();
-    if (seen == state::open || seen == state::stopped)
-      return;
-    // Seq_cst: S3, pairs with after_publish.
-  } while (!state_.compare_exchange_weak(seen, state::stopped, std::memory_order_seq_cst));
-  empty_injector();
-  wake_all();
-  // Release: pairs with wait_stopped.
-  stopped_word_.store(1, std::memory_order_release);
-  sync::futex_wake_all(stopped_word_);
-}
-
-void scheduler::empty_injector() noexcept {
-  // Everything accepted in time has ended, so that only tasks which came too late and have not
-  // started can be here. They are dropped under this thread's hands, which may be a worker's of
-  // another runtime: its own count of ended tasks must not see them.
-  thread_state& thread = this_thread();
-  auto* const counter = std::exchange(thread.ended, nullptr);
-  const bool discarding = std::exchange(thread.discarding, true);
-  packet late;
-  while (injector_may_have_work()) {
-    if (!injector_.take_one(late)) {
-      sync::yield_thread(); // another thread is taking it
-      continue;
+  if (over == accepted()) {
+    auto seen = state_.load(std::memory_order_seq_cst);
+    while (seen != state::stopped &&
+           !state_.compare_exchange_weak(seen, state::stopped, std::memory_order_seq_cst)) {
     }
-    taken_outside_.fetch_add(1, std::memory_order_seq_cst);
-    late.run(late, thread);
-    ended_outside_.fetch_add(1, std::memory_order_release);
+    // Release: pairs with wait_stopped.
+    stopped_word_.store(1, std::memory_order_release);
+    sync::futex_wake_all(stopped_word_);
   }
-  thread.discarding = discarding;
-  thread.ended = counter;
+  // Also for a worker that went to sleep after another one had moved the state and woken everybody.
+  if (current_state() == state::stopped)
+    wake_all();
 }
 
 void scheduler::unhandled(std::exception_ptr error) noexcept {
@@ -319,18 +335,22 @@ runtime_stats scheduler::stats() const {
 
 // What the headers call.
 
-void report_unhandled(thread_state& thread, std::exception_ptr error) noexcept {
+bool is_part_of_stopping(scheduler& home, const std::exception_ptr& error) noexcept {
   try {
     std::rethrow_exception(error);
   } catch (const task_cancelled&) {
-    return;
+    return true;
   } catch (const weir::error& e) {
-    // A task that submits while its runtime stops is refused; that is part of stopping.
-    if (thread.discarding && e.code() == errc::stopped)
-      return;
+    // A task that submits while its runtime stops is refused.
+    return e.code() == errc::stopped && home.current_state() != scheduler::state::open;
   } catch (...) {
+    return false;
   }
-  thread.home->unhandled(std::move(error));
+}
+
+void report_unhandled(thread_state& thread, std::exception_ptr error) noexcept {
+  if (!is_part_of_stopping(*thread.home, error))
+    thread.home->unhandled(std::move(error));
 }
 
 void require_open(scheduler& target) {

@@ -8,12 +8,11 @@
 //   stopped   every accepted task has ended; workers leave
 //
 // S1  A root task is counted as accepted before it can run, and as ended after it did.
-// S2  A worker that goes to sleep while the state is not open compares the two sums, ended first.
-// If
-//     they agree, nothing is running or waiting anywhere, and it moves the state to stopped.
-// S3  A submitter that published a packet and then sees the state `stopped` empties the injector
-//     itself, and so does the worker that moved the state, afterwards. One of the two sees the
-//     packet.
+// S2  An outside thread announces itself before it looks at the state, and submits only if that is
+//     open. Whoever moves the state on from open waits until all announced threads have left, and
+//     then declares the scheduler sealed: from then on only its own workers add tasks.
+// S3  A worker that goes to sleep after that compares the two sums, ended first. If they agree, no
+//     task is left to add another one: it moves the state to stopped.
 #pragma once
 
 #include "idle_set.hpp"
@@ -58,7 +57,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Starts the workers. Throws `errc::thread_start_failed` with none left running.
   void start();
 
-  /// Moves the state on to `wanted` and wakes everybody; does not wait. Never moves it back.
+  /// Moves the state on to `wanted` and wakes everybody; does not wait for tasks. Never moves it
+  /// back.
   void request(state wanted) noexcept;
 
   /// Waits until the state is stopped. Not on a worker.
@@ -87,7 +87,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] bool has_visible_work() const noexcept;
   /// W1. \return whether a worker was woken.
   bool wake_one() noexcept;
-  /// S2.
+  /// S3. Wakes everybody if the state is stopped.
   void stop_if_quiescent() noexcept;
 
   [[nodiscard]] worker& at(std::size_t index) noexcept { return *workers_[index]; }
@@ -103,12 +103,14 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void unhandled(std::exception_ptr error) noexcept;
 
  private:
+  /// Throws unless the state takes tasks from outside; under a guard (S2).
+  void require_open_to_all() const;
   /// Puts a job into the injector from outside, waiting for memory if need be.
-  void inject(thread_state& thread, job& j, bool root) noexcept;
-  /// After publishing from outside: W1 and S3.
-  void after_publish(submission_guard& guard) noexcept;
+  void inject(thread_state& thread, job& j) noexcept;
+  void wake_from_outside() noexcept;
+  /// Runs a job of a closed runtime on this outside thread as one that must not start.
+  void drop(thread_state& thread, job& j) noexcept;
   void wake_all() noexcept;
-  void empty_injector() noexcept;
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   [[nodiscard]] std::uint64_t ended() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
@@ -124,8 +126,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
 
   // Cold: shutdown and rare events.
   alignas(sync::line_size) sync::atomic<std::uint32_t> stopped_word_{0};
-  sync::atomic<std::uint64_t> ended_outside_{0};
-  sync::atomic<std::uint64_t> taken_outside_{0};
+  sync::atomic<bool> sealed_{false};
   sync::atomic<std::uint64_t> outside_wakes_{0};
   std::shared_ptr<sync::atomic<std::uint64_t>> unhandled_;
 };

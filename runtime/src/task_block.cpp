@@ -67,11 +67,10 @@ void task_block::report_unseen() noexcept {
 
 void task_block::complete(thread_state& thread) noexcept {
   thread.current = nullptr;
-  if (failure() != nullptr)
+  if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
     sink_ = sink_of(*home_);
   if (hook_ != nullptr)
-    hook_->task_ended(thread);
-  thread.count_ended();
+    hook_->slot_freed(thread);
   // Acquire-release: pairs with add_waiter, wait and detach (their bits and the waiter are seen)
   // and with every done() (the outcome is seen there).
   const auto seen = waiter_.exchange(done_bit, std::memory_order_acq_rel);
@@ -84,9 +83,13 @@ void task_block::complete(thread_state& thread) noexcept {
     wake_word_.store(1, std::memory_order_release);
     sync::futex_wake_all(wake_word_);
   }
+  if (hook_ != nullptr)
+    hook_->task_published(thread);
   if ((seen & detached_bit) != 0)
     report_unseen();
   release();
+  // Last: who waits for the runtime to end finds everything above done.
+  thread.count_ended();
 }
 
 } // namespace weir::detail

@@ -6,6 +6,7 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <string>
 
 namespace weir::detail {
@@ -52,9 +53,17 @@ void worker::call_hook(const std::function<void(std::size_t)>& hook) noexcept {
   }
 }
 
+void worker::name_thread(const std::string& prefix) const noexcept {
+  std::array<char, 32> name{};
+  const auto length = prefix.copy(name.data(), 16);
+  name[length] = '-';
+  std::to_chars(name.data() + length + 1, name.data() + name.size() - 1, index_);
+  sync::name_this_thread(name.data());
+}
+
 void worker::run_loop() noexcept {
   const auto& options = owner_.options();
-  sync::name_this_thread((options.thread_name + "-" + std::to_string(index_)).c_str());
+  name_thread(options.thread_name);
   thread_ = &this_thread();
   thread_->self = this;
   thread_->home = &owner_;
@@ -247,7 +256,7 @@ worker::found worker::wait_for_work() noexcept {
     }
     const bool nobody_searches = idle.push(static_cast<std::uint32_t>(index_), searching);
     if (owner_.current_state() != scheduler::state::open)
-      owner_.stop_if_quiescent(); // S2; wakes this worker too if the state is stopped
+      owner_.stop_if_quiescent(); // S3; wakes this worker too if the state is stopped
     if (nobody_searches && owner_.has_visible_work()) // W3
       wake_another();
     if (parker_.park())
@@ -282,9 +291,16 @@ void worker::count_spawned(std::size_t count) noexcept {
   bump(counters_.spawned, count);
 }
 
-void worker::spawn(job& j) noexcept {
+void worker::spawn(job& j) {
   count_spawned(1); // S1
-  push(j);
+  if (!deque_.push(j, ready_deque::spawn_capacity)) {
+    packet p(j);
+    if (!owner_.entrance().push(*entrance_, p)) {
+      count_spawned(static_cast<std::size_t>(-1));
+      throw std::bad_alloc();
+    }
+    bump(counters_.overflows);
+  }
   wake_another();
 }
 
@@ -304,8 +320,7 @@ void worker::push_next(job& j) noexcept {
 
 void worker::push_last(job& j) noexcept {
   packet p(j);
-  // Without memory for a queue block the job stays on this worker, where there is always room: the
-  // deque is full only if its jobs are waiting, so this one runs instead of waiting for room.
+  // Without memory for a queue block the job goes to the deque, which keeps room for such jobs.
   while (!owner_.entrance().push(*entrance_, p)) {
     if (deque_.push(j))
       return;

@@ -15,7 +15,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace weir::detail {
 
@@ -51,8 +53,9 @@ class worker {
   [[nodiscard]] worker_stats stats() const noexcept;
 
   // The worker's own thread.
-  /// A new root task from code on this worker. Throws nothing; a full deque overflows.
-  void spawn(job& j) noexcept;
+  /// A new root task from code on this worker. A full deque overflows into the injector; throws
+  /// `std::bad_alloc` if there is no memory for that.
+  void spawn(job& j);
   /// Counts `count` root tasks as accepted; their jobs follow by push().
   void count_spawned(std::size_t count) noexcept;
   void push(job& j) noexcept;
@@ -88,7 +91,7 @@ class worker {
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
-  void refill_discarding() noexcept;
+  void name_thread(const std::string& prefix) const noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
   std::uint32_t random() noexcept;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // fixed_pool<fifo>: the bound, the order, admission, closing, errors.
-#include <catch.hpp>
+#include <weir/weir.hpp>
 
 #include <atomic>
 #include <memory>
@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include <catch.hpp>
 #include <support/support.hpp>
-#include <weir/weir.hpp>
 
 namespace {
 
@@ -26,7 +26,7 @@ std::error_code code_of(F&& f) {
 
 /// Watches how many are inside at once.
 class crowd {
-public:
+ public:
   void enter() {
     const int now = ++inside_;
     int seen = peak_;
@@ -41,7 +41,7 @@ public:
   int ended() const { return ended_; }
   int inside() const { return inside_; }
 
-private:
+ private:
   std::atomic<int> inside_{0};
   std::atomic<int> peak_{0};
   std::atomic<int> ended_{0};
@@ -197,7 +197,7 @@ TEST_CASE("submitters that wait for room are admitted in order", "[fixed_pool]")
     handles.push_back(
         submitters.submit(body, std::ref(pool), std::ref(order), std::ref(waiting), i));
   test::eventually([&] { return waiting == 20; });
-  submitters.submit([] {}).get(); // the last one has suspended
+  submitters.submit([] {}).get();                  // the last one has suspended
   CHECK_FALSE(pool.try_submit([] {}).has_value()); // nobody overtakes
   door.open();
   for (auto& handle : handles)
@@ -223,8 +223,7 @@ TEST_CASE("close refuses new tasks and waits for everything accepted", "[fixed_p
     CHECK(pool.closed());
     CHECK(code_of([&] { (void)pool.try_submit([] {}); }) == weir::errc::pool_closed);
     CHECK(code_of([&] { rt.block_on(pool.submit([] {})); }) == weir::errc::pool_closed);
-    CHECK(code_of([&] { (void)rt.block_on(pool.submit_async([] {})); }) ==
-          weir::errc::pool_closed);
+    CHECK(code_of([&] { (void)rt.block_on(pool.submit_async([] {})); }) == weir::errc::pool_closed);
     rt.block_on(std::move(closing));
     CHECK(c.ended() == 5);
     rt.block_on(pool.close());
@@ -296,8 +295,7 @@ TEST_CASE("bad input to a pool is refused by name", "[fixed_pool]") {
   weir::runtime rt{{.workers = 1}};
   using Catch::Matchers::Contains;
   CHECK_THROWS_WITH(weir::fixed_pool<>(rt, {.size = 0}), Contains("fixed_pool_options.size is 0"));
-  CHECK_THROWS_WITH(weir::fixed_pool<>(rt, {.size = std::size_t{1} << 32}),
-                    Contains("4294967295"));
+  CHECK_THROWS_WITH(weir::fixed_pool<>(rt, {.size = std::size_t{1} << 32}), Contains("4294967295"));
   weir::fixed_pool<> pool{rt, {.size = 1}};
   void (*null)() = nullptr;
   CHECK(code_of([&] { (void)pool.try_submit(null); }) == weir::errc::empty_callable);

@@ -196,7 +196,7 @@ TEST_CASE("random fills, takes and releases do as a model does", "[batch_ring]")
 }
 
 TEST_CASE("owner and thieves take each packet exactly once", "[batch_ring]") {
-  constexpr std::size_t count = 40'000;
+  constexpr std::size_t count = 100'000;
   for (std::size_t thief_count = 1; thief_count <= 3; ++thief_count) {
     CAPTURE(thief_count);
     batch_ring ring;

@@ -91,7 +91,7 @@ TEST_CASE("two threads wake each other in turn", "[parker]") {
 TEST_CASE("many threads may unpark one that waits for all of them", "[parker]") {
   // As the scheduler does it: somebody claims the sleeper first, so that there is one unpark for
   // each park.
-  constexpr int rounds = 20'000;
+  constexpr int rounds = 5'000;
   parker bed;
   std::atomic<int> claims{0}; // sleeps offered and not yet taken by a waker
   std::atomic<bool> over{false};

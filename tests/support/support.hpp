@@ -37,14 +37,14 @@ void eventually(Predicate&& holds) {
 
 /// A door that tasks wait at, blocking their worker, until the test opens it.
 class gate {
-public:
+ public:
   void open() {
     open_.store(true);
     open_.notify_all();
   }
   void pass() const { open_.wait(false); }
 
-private:
+ private:
   std::atomic<bool> open_{false};
 };
 

@@ -77,6 +77,41 @@ decltype(auto) awaiter_of(A&& a) {
 template <class A>
 using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());
 
+/// Packets copied from an array of small trivial callables.
+template <class F>
+class copying_source final : public packet_source {
+ public:
+  explicit copying_source(F* first) noexcept : at_(first) {}
+  packet next() noexcept override { return packet(std::in_place, *at_++); }
+
+ private:
+  F* at_;
+};
+
+/// Packets that were made before; those that are not fetched are dropped.
+class moving_source final : public packet_source {
+ public:
+  moving_source() noexcept {}
+  moving_source(const moving_source&) = delete;
+  moving_source& operator=(const moving_source&) = delete;
+  ~moving_source() {
+    for (; at_ != packets_.size(); ++at_)
+      packets_[at_].drop();
+  }
+  template <class F>
+  void add(F&& f) {
+    if (packets_.size() == packets_.capacity())
+      packets_.reserve(packets_.empty() ? 64 : 2 * packets_.size());
+    packets_.emplace_back(std::in_place, std::forward<F>(f));
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return packets_.size(); }
+  packet next() noexcept override { return std::move(packets_[at_++]); }
+
+ private:
+  std::vector<packet> packets_;
+  std::size_t at_ = 0;
+};
+
 template <class A, class T>
 task<T> await_in_task(A awaited) {
   co_return co_await std::move(awaited);
@@ -166,69 +201,68 @@ class WEIR_API runtime {
   }
 
   /// Posts every callable of a range, all or none, with one wake-up decision. They are moved from
-  /// an rvalue range and copied from an lvalue one. Throws as `post`.
-  template <std::ranges::forward_range Range>
+  /// an rvalue container and copied from anything else. Throws as `post`.
+  template <std::ranges::input_range Range>
     requires std::invocable<std::decay_t<std::ranges::range_reference_t<Range>>>
   void post_bulk(Range&& callables) {
-    using reference = std::ranges::range_reference_t<Range>;
-    using callable = std::decay_t<reference>;
-    using source = std::conditional_t<std::is_lvalue_reference_v<Range>, reference, callable&&>;
-    for (auto&& f : callables)
-      detail::require_callable(f);
+    using callable = std::decay_t<std::ranges::range_reference_t<Range>>;
+    static_assert(std::is_nothrow_destructible_v<callable>,
+                  "a posted callable must have a destructor that does not throw");
     detail::require_open(*scheduler_);
     detail::thread_state& thread = detail::this_thread();
-    const auto count = static_cast<std::size_t>(std::ranges::distance(callables));
-    if (count == 0)
-      return;
-    if constexpr (detail::packet::fits<callable> &&
-                  std::is_nothrow_constructible_v<callable, source>) {
+    if constexpr (detail::packet::fits<callable>) {
       if (thread.home != scheduler_.get()) {
-        bulk_source<std::ranges::iterator_t<Range>, source> packets(std::ranges::begin(callables));
-        detail::submit_packets(*scheduler_, thread, packets, count);
+        if constexpr (std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range> &&
+                      std::is_trivially_copyable_v<callable>) {
+          // No user code runs while the queue copies them in.
+          for (const auto& f : callables)
+            detail::require_callable(f);
+          detail::copying_source packets(std::ranges::data(callables));
+          submit_from(thread, packets, std::ranges::size(callables));
+        } else {
+          detail::moving_source packets;
+          for (auto&& f : callables) {
+            detail::require_callable(f);
+            packets.add(forward_element<Range>(f));
+          }
+          submit_from(thread, packets, packets.size());
+        }
         return;
       }
     }
     std::vector<std::unique_ptr<detail::posted_job<callable>>> owned;
-    owned.reserve(count);
-    for (auto&& f : callables)
-      owned.push_back(std::make_unique<detail::posted_job<callable>>(static_cast<source>(f)));
-    std::vector<detail::job*> jobs;
-    jobs.reserve(count);
-    for (auto& j : owned)
-      jobs.push_back(j.get());
-    detail::submit_jobs(*scheduler_, thread, jobs);
-    for (auto& j : owned)
-      (void)j.release();
+    for (auto&& f : callables) {
+      detail::require_callable(f);
+      owned.push_back(std::make_unique<detail::posted_job<callable>>(forward_element<Range>(f)));
+    }
+    submit_owned(thread, owned);
   }
 
-  /// Submits every callable of a range, all or none, with one wake-up decision.
+  /// Submits every callable of a range, all or none, with one wake-up decision. They are moved or
+  /// copied as by `post_bulk`.
   /// \return a handle for each, in the range's order. Throws as `submit`.
   template <std::ranges::input_range Range>
     requires submittable<std::decay_t<std::ranges::range_reference_t<Range>>>
   auto submit_bulk(Range&& callables) {
-    using reference = std::ranges::range_reference_t<Range>;
-    using callable = std::decay_t<reference>;
-    using source = std::conditional_t<std::is_lvalue_reference_v<Range>, reference, callable&&>;
-    using value = submit_result_t<callable>;
-    detail::require_open(*scheduler_);
+    using value = submit_result_t<std::decay_t<std::ranges::range_reference_t<Range>>>;
     struct discard {
       void operator()(detail::result_block<value>* block) const noexcept {
         block->discard_unsubmitted();
       }
     };
+    detail::require_open(*scheduler_);
     std::vector<std::unique_ptr<detail::result_block<value>, discard>> owned;
     for (auto&& f : callables)
-      owned.emplace_back(detail::make_block(*scheduler_, static_cast<source>(f)));
+      owned.emplace_back(detail::make_block(*scheduler_, forward_element<Range>(f)));
     std::vector<handle<value>> handles;
     handles.reserve(owned.size());
-    std::vector<detail::job*> jobs;
-    jobs.reserve(owned.size());
+    std::vector<detail::result_block<value>*> blocks;
+    blocks.reserve(owned.size());
     for (auto& block : owned)
-      jobs.push_back(block.get());
-    if (!jobs.empty())
-      detail::submit_jobs(*scheduler_, detail::this_thread(), jobs);
-    for (auto& block : owned)
-      handles.push_back(handle<value>(block.release()));
+      blocks.push_back(block.get());
+    submit_owned(detail::this_thread(), owned);
+    for (auto* block : blocks)
+      handles.push_back(handle<value>(block));
     return handles;
   }
 
@@ -272,19 +306,34 @@ class WEIR_API runtime {
   [[nodiscard]] detail::scheduler& scheduler() const noexcept { return *scheduler_; }
 
  private:
-  template <class Iterator, class Source>
-  class bulk_source final : public detail::packet_source {
-   public:
-    explicit bulk_source(Iterator first) noexcept : at_(std::move(first)) {}
-    detail::packet next() noexcept override {
-      detail::packet p(std::in_place, static_cast<Source>(*at_));
-      ++at_;
-      return p;
-    }
+  /// An element of `Range`, to be moved if the range owns it and was given away.
+  template <class Range, class F>
+  static decltype(auto) forward_element(F& f) noexcept {
+    if constexpr (std::is_lvalue_reference_v<Range> ||
+                  std::ranges::view<std::remove_cvref_t<Range>>)
+      return std::forward<std::ranges::range_reference_t<Range>>(f);
+    else
+      return std::move(f);
+  }
 
-   private:
-    Iterator at_;
-  };
+  void submit_from(detail::thread_state& thread, detail::packet_source& packets,
+                   std::size_t count) {
+    if (count != 0)
+      detail::submit_packets(*scheduler_, thread, packets, count);
+  }
+
+  /// Submits the jobs of a vector of unique pointers, which let go of them.
+  template <class Owned>
+  void submit_owned(detail::thread_state& thread, std::vector<Owned>& owned) {
+    std::vector<detail::job*> jobs;
+    jobs.reserve(owned.size());
+    for (auto& j : owned)
+      jobs.push_back(j.get());
+    if (!jobs.empty())
+      detail::submit_jobs(*scheduler_, thread, jobs);
+    for (auto& j : owned)
+      (void)j.release();
+  }
 
   template <class T>
   handle<T> launch(detail::result_block<T>* block) {

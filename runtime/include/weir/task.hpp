@@ -62,7 +62,8 @@ struct promise_base : job {
 
   /// Runs the coroutine for the first time, on behalf of `parent`.
   /// \return whether it ended; if not, `parent` will be scheduled when it does.
-  bool start(job& parent, task_block& root) noexcept {
+  /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
+  [[gnu::noinline]] bool start(job& parent, task_block& root) noexcept {
     continuation = &parent;
     block = &root;
     thread_state& thread = this_thread();

@@ -144,6 +144,9 @@ static_assert(sizeof(packet) == 64);
 /// A posted callable on the heap of frames: too large for a packet, or posted by a worker.
 template <class F>
 struct posted_job final : job {
+  static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                "over-aligned callables are not supported: capture a std::unique_ptr");
+
   template <class G>
   explicit posted_job(G&& g) : job(&run_posted), f(std::forward<G>(g)) {}
 

@@ -35,6 +35,8 @@ class result {
   static_assert(!std::is_rvalue_reference_v<T>,
                 "a task cannot return an rvalue reference: what it refers to would be gone");
   using stored = typename result_storage<T>::type;
+  static_assert(alignof(stored) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                "over-aligned results are not supported: return a std::unique_ptr to one");
 
  public:
   result() noexcept {}
@@ -51,6 +53,7 @@ class result {
     kind_ = kind::value;
   }
   void set_error(std::exception_ptr error) noexcept {
+    reset(); // a local's destructor may throw after the value was returned
     ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
     kind_ = kind::error;
   }
@@ -68,7 +71,8 @@ class result {
       else if constexpr (std::is_reference_v<T>) {
         return *value_;
       } else {
-        // What is left of the value goes here and now, not when the last reference to the task does.
+        // What is left of the value goes here and now, not when the last reference to the task
+        // does.
         struct clear {
           ~clear() { self->reset(); }
           result* self;

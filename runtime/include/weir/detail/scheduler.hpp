@@ -25,6 +25,9 @@ struct unhandled_sink {
   WEIR_API void report(std::exception_ptr error) const noexcept;
 };
 
+/// Whether an exception of a task is what stopping does to tasks, and nothing to report.
+WEIR_API bool is_part_of_stopping(scheduler& home, const std::exception_ptr& error) noexcept;
+
 /// Throws `errc::stopped` if the runtime takes no new work.
 WEIR_API void require_open(scheduler& target);
 
@@ -54,7 +57,7 @@ WEIR_API void submit_jobs(scheduler& target, thread_state& thread, std::span<job
 
 /// Starts a task that a pool has accepted, behind everything that waits, so that tasks start in the
 /// order in which the pool hands them out. Counts it as accepted by the runtime. Never fails, as
-/// `schedule`.
+/// `schedule`; if the runtime is closed meanwhile, the task is dropped here, as if it was stopped.
 WEIR_API void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept;
 
 /// Makes a suspended coroutine run again, next on this worker if it is one of `target`.

@@ -97,8 +97,11 @@ class coroutine_block : public result_block<T> {
   void start_coroutine(thread_state& thread) noexcept {
     this->run = &run_ended;
     if (task_->promise() == nullptr) {
-      this->outcome.set_error(std::make_exception_ptr(
-          error(errc::no_state, "the submitted callable returned an empty task")));
+      try {
+        throw_error(errc::no_state, "the submitted callable returned an empty task");
+      } catch (...) {
+        this->outcome.set_error(std::current_exception());
+      }
       finish(thread);
     } else if (task_->promise()->start(*this, *this)) {
       finish(thread);
@@ -169,6 +172,8 @@ class bound_call {
  private:
   static_assert(std::is_nothrow_destructible_v<F> && (std::is_nothrow_destructible_v<Args> && ...),
                 "a submitted callable and its arguments must have destructors that do not throw");
+  static_assert(alignof(std::tuple<F, Args...>) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                "over-aligned callables and arguments are not supported: pass a std::unique_ptr");
   std::optional<std::tuple<F, Args...>> parts_;
 };
 

@@ -27,12 +27,13 @@ struct waiter {
   job* resume = nullptr;
 };
 
-/// Somebody who wants to know that a task has ended, before its waiter does: a pool.
+/// Somebody who follows a task's end: a pool.
 class end_hook {
  public:
-  /// Called on the worker, after the task's callable was destroyed and before its outcome is
-  /// published. Must not throw.
-  virtual void task_ended(thread_state& thread) noexcept = 0;
+  /// Called on the worker after the task's callable was destroyed, before its outcome is published.
+  virtual void slot_freed(thread_state& thread) noexcept = 0;
+  /// Called on the worker after the outcome was published; the hook may be gone when it returns.
+  virtual void task_published(thread_state& thread) noexcept = 0;
 
  protected:
   ~end_hook() = default;

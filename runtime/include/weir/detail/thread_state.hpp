@@ -39,6 +39,9 @@ struct thread_state {
   std::uint32_t chain_budget = 0;
   /// Set while the runtime stops: jobs that have not started are dropped instead of run.
   bool discarding = false;
+  /// Set while this outside thread drops tasks of a closed runtime; then the next one to drop.
+  bool dropping = false;
+  job* drop_next = nullptr;
   /// Coroutines nest natively down to this address. The largest value means: not known yet.
   std::uintptr_t stack_limit = UINTPTR_MAX;
   /// Root tasks that ended on this thread; null on threads that are no workers.
@@ -52,8 +55,8 @@ struct thread_state {
 
   /// Counts the end of a root task.
   void count_ended() noexcept {
-    // Release: pairs with the acquire load in scheduler::quiescent, which then also sees that this
-    // task had been counted as accepted.
+    // Release: pairs with the acquire in worker::ended, so that who sees this task as ended also
+    // sees it, and the tasks it submitted, as accepted (S3).
     if (ended != nullptr)
       ended->store(ended->load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }

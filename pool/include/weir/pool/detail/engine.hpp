@@ -95,7 +95,8 @@ class WEIR_API pool_engine final : public end_hook {
   /// Keeps the engine alive until it is drained.
   static void keep_until_drained(std::shared_ptr<pool_engine> engine) noexcept;
 
-  void task_ended(thread_state& thread) noexcept override;
+  void slot_freed(thread_state& thread) noexcept override;
+  void task_published(thread_state& thread) noexcept override;
 
  private:
   static constexpr std::uint64_t closed_flag = std::uint64_t{1} << 63;
