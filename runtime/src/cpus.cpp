@@ -10,8 +10,10 @@
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <locale>
 #include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sched.h>
@@ -99,6 +101,19 @@ std::vector<hierarchy> groups_of_this_process(const fs::path& root) {
   return found;
 }
 
+/// Whether `group` is at or below the root that `m` shows.
+bool shows(const mount& m, const std::string& group) {
+  return m.root == "/" || (group.compare(0, m.root.size(), m.root) == 0 &&
+                           (group.size() == m.root.size() || group[m.root.size()] == '/'));
+}
+
+/// The part of `group` below the root that `m` shows; empty if it is not below.
+std::string relative_group(const mount& m, const std::string& group) {
+  if (m.root == "/" || !shows(m, group))
+    return m.root == "/" ? group : std::string();
+  return group.substr(m.root.size());
+}
+
 void find_mounts(const fs::path& root, std::vector<hierarchy>& hierarchies) {
   std::ifstream stream(root / "proc/self/mountinfo");
   for (std::string line; std::getline(stream, line);) {
@@ -113,20 +128,15 @@ void find_mounts(const fs::path& root, std::vector<hierarchy>& hierarchies) {
     for (auto& h : hierarchies) {
       const bool matches =
           h.v2 ? after[0] == "cgroup2" : after[0] == "cgroup" && lists(after[2], "cpu");
-      if (matches && !h.where)
-        h.where = mount{unescaped(before[3]), unescaped(before[4])};
+      // A hierarchy may be mounted several times, each showing another part of it: the one that
+      // shows this process's group is wanted, the first one if none does.
+      if (!matches || (h.where && shows(*h.where, h.group)))
+        continue;
+      mount candidate{unescaped(before[3]), unescaped(before[4])};
+      if (!h.where || shows(candidate, h.group))
+        h.where = std::move(candidate);
     }
   }
-}
-
-/// The part of `group` below `mount_root`; empty if it is not below.
-std::string relative_group(const std::string& group, const std::string& mount_root) {
-  if (mount_root == "/")
-    return group;
-  if (group.compare(0, mount_root.size(), mount_root) == 0 &&
-      (group.size() == mount_root.size() || group[mount_root.size()] == '/'))
-    return group.substr(mount_root.size());
-  return {};
 }
 
 std::optional<double> quota_of(std::int64_t quota, std::int64_t period) {
@@ -165,7 +175,7 @@ cpu_budget usable_cpus(const fs::path& root, std::size_t affinity) {
     if (!h.where)
       continue;
     const fs::path top = fs::path(h.where->point).relative_path();
-    fs::path group = fs::path(relative_group(h.group, h.where->root)).relative_path();
+    fs::path group = fs::path(relative_group(*h.where, h.group)).relative_path();
     for (;;) {
       // A path may climb out of a cgroup namespace ("/../other"); nothing above can be read.
       const bool climbs = std::find(group.begin(), group.end(), "..") != group.end();
@@ -184,6 +194,7 @@ cpu_budget usable_cpus(const fs::path& root, std::size_t affinity) {
   }
 
   std::ostringstream reason;
+  reason.imbue(std::locale::classic());
   if (budget.quota) {
     const double cut = std::ceil(*budget.quota);
     if (cut < static_cast<double>(budget.count))

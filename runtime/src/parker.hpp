@@ -15,17 +15,17 @@ class parker {
   bool park() noexcept {
     std::uint32_t seen = empty;
     // Acquire: pairs with the release in unpark.
-    if (!word_.compare_exchange_strong(seen, sleeping, std::memory_order_acquire,
-                                       std::memory_order_acquire)) {
-      word_.store(empty, std::memory_order_relaxed);
-      return false;
+    const bool sleeps = word_.compare_exchange_strong(seen, sleeping, std::memory_order_acquire,
+                                                      std::memory_order_acquire);
+    if (sleeps) {
+      do
+        sync::futex_wait(word_, sleeping);
+      while (word_.load(std::memory_order_relaxed) == sleeping);
     }
-    do
-      sync::futex_wait(word_, sleeping);
-    // Acquire: pairs with the release in unpark.
-    while (word_.load(std::memory_order_acquire) == sleeping);
-    word_.store(empty, std::memory_order_relaxed);
-    return true;
+    // Acquire: pairs with the release in unpark. An exchange, so that it takes the newest unpark
+    // and not only the one that was seen.
+    (void)word_.exchange(empty, std::memory_order_acquire);
+    return sleeps;
   }
 
   /// Any thread. A system call only if the owner sleeps.

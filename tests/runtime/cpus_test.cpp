@@ -167,7 +167,7 @@ TEST_CASE("the quota never gives more CPUs than the affinity, and one at the lea
 }
 
 // A bind mount of another group must not hide the mount that shows this process's group.
-TEST_CASE("of two mounts the one above the process's group is read", "[cpus][!mayfail]") {
+TEST_CASE("of two mounts the one above the process's group is read", "[cpus]") {
   const auto budget = weir::usable_cpus(fixture("two_mounts"), 8);
   INFO(budget.reason);
   CHECK(budget.quota == std::optional<double>(3));

@@ -17,6 +17,12 @@
 
 namespace {
 
+/// One packet, as a worker without a batch would take it.
+bool take_one(weir::detail::injector& from, weir::detail::packet& out) {
+  auto token = from.consumer();
+  return from.take(token, &out, 1) == 1;
+}
+
 using weir::detail::injector;
 using weir::detail::packet;
 using weir::detail::packet_source;
@@ -51,7 +57,7 @@ TEST_CASE("an injector starts empty", "[injector]") {
   CHECK(queue.published() == 0);
   CHECK(queue.accepted() == 0);
   packet out;
-  CHECK_FALSE(queue.take_one(out));
+  CHECK_FALSE(take_one(queue, out));
   auto consumer = queue.consumer();
   CHECK(queue.take(consumer, &out, 1) == 0);
 }
@@ -71,7 +77,7 @@ TEST_CASE("packets are counted when they are in the queue", "[injector]") {
   CHECK(queue.accepted() == 7);
 
   packet out;
-  while (queue.take_one(out))
+  while (take_one(queue, out))
     run(out);
   CHECK(sum == 15);
   CHECK(queue.published() == 5); // never goes back
@@ -134,7 +140,7 @@ TEST_CASE("all packets that are counted as published can be taken", "[injector]"
     shrank = shrank || published < before;
     before = published;
     while (taken < published) {
-      if (!queue.take_one(out)) {
+      if (!take_one(queue, out)) {
         ++missed;
         break;
       }
@@ -151,7 +157,7 @@ TEST_CASE("all packets that are counted as published can be taken", "[injector]"
   CHECK_FALSE(shrank);
   CHECK(taken == all);
   CHECK(queue.published() == all);
-  CHECK_FALSE(queue.take_one(out));
+  CHECK_FALSE(take_one(queue, out));
 }
 
 TEST_CASE("each packet is taken once, in the order of its producer", "[injector]") {
@@ -256,7 +262,7 @@ TEST_CASE("a producer is given back when its thread ends, and used again", "[inj
   CHECK(of_new_thread(queue) != first);
   packet out;
   int taken = 0;
-  while (queue.take_one(out)) {
+  while (take_one(queue, out)) {
     run(out);
     ++taken;
   }
@@ -378,9 +384,9 @@ TEST_CASE("a thread may push while its thread-local objects die", "[injector]") 
   CHECK(worked);
   CHECK(queue.published() == 2);
   packet out;
-  CHECK(queue.take_one(out));
-  CHECK(queue.take_one(out));
-  CHECK_FALSE(queue.take_one(out));
+  CHECK(take_one(queue, out));
+  CHECK(take_one(queue, out));
+  CHECK_FALSE(take_one(queue, out));
 }
 
 TEST_CASE("what is left in an injector is destroyed unrun", "[injector]") {
@@ -395,7 +401,7 @@ TEST_CASE("what is left in an injector is destroyed unrun", "[injector]") {
     }
     CHECK(alive.use_count() == 101);
     packet out;
-    REQUIRE(queue.take_one(out));
+    REQUIRE(take_one(queue, out));
     out.drop();
     CHECK(alive.use_count() == 100);
   }

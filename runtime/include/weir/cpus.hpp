@@ -16,7 +16,7 @@ namespace weir {
 struct cpu_budget {
   /// CPUs worth starting workers for: affinity, cut to the quota rounded up. At least 1.
   std::size_t count = 1;
-  /// CPUs in the process's affinity mask.
+  /// CPUs in the calling thread's affinity mask, which new threads inherit.
   std::size_t affinity = 1;
   /// The smallest CPU quota of the process's cgroup and all its ancestors, in CPUs; none if
   /// unlimited.

@@ -53,7 +53,7 @@ class stop_callback_base {
 /// Thread safety: all members may be called from any thread, except the destructor.
 class inplace_stop_source {
  public:
-  inplace_stop_source() noexcept {}
+  constexpr inplace_stop_source() noexcept {}
   inplace_stop_source(const inplace_stop_source&) = delete;
   inplace_stop_source& operator=(const inplace_stop_source&) = delete;
   ~inplace_stop_source() = default;
@@ -102,7 +102,7 @@ class inplace_stop_token {
   template <class Callback>
   using callback_type = inplace_stop_callback<Callback>;
 
-  inplace_stop_token() noexcept {}
+  constexpr inplace_stop_token() noexcept {}
 
   [[nodiscard]] bool stop_requested() const noexcept {
     return source_ != nullptr && source_->stop_requested();
@@ -126,8 +126,8 @@ inline inplace_stop_token inplace_stop_source::get_token() const noexcept {
 }
 
 /// Calls `Callback` once when stop is requested, at once if it has been requested already.
-/// The destructor waits while the callback runs on another thread, so that nothing it uses is gone.
-/// Allocates nothing.
+/// An exception out of the callback ends the process. The destructor waits while the callback runs
+/// on another thread, so that nothing it uses is gone. Allocates nothing.
 template <class Callback>
 class inplace_stop_callback : detail::stop_callback_base {
   static_assert(std::invocable<Callback>, "a stop callback must be callable without arguments");
@@ -143,7 +143,7 @@ class inplace_stop_callback : detail::stop_callback_base {
       : stop_callback_base(token.source_, &invoke), callback_(std::forward<Initializer>(callback)) {
     if (source_ != nullptr && !source_->add(*this)) {
       source_ = nullptr;
-      std::forward<Callback>(callback_)();
+      invoke(*this);
     }
   }
   ~inplace_stop_callback() {
