@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The example of the README: four downloads at a time, each a coroutine that holds no thread.
-#include <iostream>
 #include <weir/weir.hpp>
+
+#include <iostream>
 
 weir::task<int> fetch(int id) {
   co_await weir::yield(); // a real one would await a socket
-  co_return id * id;
+  co_return id* id;
 }
 
 int main() {

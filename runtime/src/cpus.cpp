@@ -184,7 +184,7 @@ cpu_budget usable_cpus(const fs::path& root, std::size_t affinity) {
         const auto quota = read_quota(root / top / group, h.v2, file);
         if (quota && (!budget.quota || *quota < *budget.quota)) {
           budget.quota = quota;
-          source = "/" + (top / group / file.filename()).lexically_normal().string();
+          source = (fs::path("/") / top / group / file.filename()).lexically_normal().string();
         }
       }
       if (group.empty())

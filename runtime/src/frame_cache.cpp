@@ -99,7 +99,7 @@ struct cache_guard {
 
 bool open_cache(frame_cache& cache) noexcept {
   // Once closed by its guard the cache stays closed: the guard is built only once.
-  static thread_local cache_guard guard(cache);
+  static thread_local const cache_guard guard(cache);
   return cache.open;
 }
 

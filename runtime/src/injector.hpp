@@ -40,6 +40,7 @@ namespace weir::detail {
 struct queue_traits : moodycamel::ConcurrentQueueDefaultTraits {
   /// How many packets workers take from one producer before they turn to the next: part of the
   /// fairness bound in docs/scheduler.md.
+  // NOLINTNEXTLINE(readability-identifier-naming): the queue's name
   static const std::uint32_t EXPLICIT_CONSUMER_CONSUMPTION_QUOTA_BEFORE_ROTATE = 128;
 
   static void*(malloc)(std::size_t size) { return ::operator new(size, std::nothrow); }

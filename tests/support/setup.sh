@@ -35,8 +35,8 @@ configure() {
   local folder=$1
   shift
   if [ -f "$folder/build.ninja" ]; then
-    run meson setup --reconfigure "$folder" "$@"
+    run meson setup --reconfigure "$folder" -Dwerror=true "$@"
   else
-    run meson setup "$folder" "$@"
+    run meson setup "$folder" -Dwerror=true "$@"
   fi
 }

@@ -148,6 +148,7 @@ struct posted_job final : job {
                 "over-aligned callables are not supported: capture a std::unique_ptr");
 
   template <class G>
+    requires(!std::is_same_v<std::remove_cvref_t<G>, posted_job>)
   explicit posted_job(G&& g) : job(&run_posted), f(std::forward<G>(g)) {}
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
