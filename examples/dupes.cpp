@@ -35,26 +35,24 @@ struct options {
 
 void describe(CLI::App& app, options& o) {
   app.description("Finds files with the same content below some folders.\n"
-                  "Files of the same size are hashed, files with the same hash compared byte by "
+                  "Files of the same size are hashed, files with the same hash compared byte by\n"
                   "byte. Hard links to one file count as one; symbolic links are not followed.");
   app.add_option("folders", o.folders, "Where to search")->capture_default_str();
   app.add_option("-j,--jobs", o.workers, "Worker threads; 0: one for each usable CPU")
       ->check(CLI::Range(std::size_t{0}, weir::runtime::worker_limit))
       ->capture_default_str();
   app.add_option("--limit", o.limit,
-                 "Files being read at once, at most. A read keeps its worker busy, so more than "
-                 "--jobs has no use")
+                 "Files being read at once, at most; a read keeps its worker busy")
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 20))
       ->capture_default_str();
   app.add_flag("--empty", o.include_empty, "Report empty files too");
   app.add_flag("--json", o.json, "Write JSON instead of text");
-  app.footer("The results go to standard output, progress and totals to standard error. Text "
-             "shows control characters in paths as \\n or \\x1b; in JSON, bytes of a path that "
-             "are not UTF-8 are replaced by U+FFFD.\n"
-             "Ctrl-C stops and reports what was found so far; a second one ends the program at "
-             "once.\n"
-             "Exit status: 0 done (even if something was unreadable), 2 none of the folders could "
-             "be opened, 130 interrupted, 1 and from 100 on other errors.");
+  app.footer("The results go to standard output, progress and totals to standard error.\n"
+             "Text shows control characters in paths as \\n or \\x1b. In JSON, bytes of a path\n"
+             "that are not UTF-8 are replaced by U+FFFD.\n"
+             "Ctrl-C stops and reports what was found so far; a second one ends the program.\n"
+             "Exit status: 0 done, even if something was unreadable; 2 none of the folders\n"
+             "could be opened; 130 interrupted; 1 and from 100 on other errors.");
 }
 
 void print(std::FILE* stream, const std::string& text) {

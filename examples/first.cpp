@@ -6,11 +6,11 @@
 
 weir::task<int> fetch(int id) {
   co_await weir::yield(); // a real one would await a socket
-  co_return id* id;
+  co_return 2 * id;
 }
 
 int main() {
   weir::runtime rt;
   weir::fixed_pool<> pool{rt, {.size = 4}};
-  std::cout << rt.block_on(pool.submit(fetch, 12)) << '\n'; // 144
+  std::cout << rt.block_on(pool.submit(fetch, 12)) << '\n'; // 24
 }
