@@ -3,6 +3,7 @@
 #include <weir/weir.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -11,7 +12,6 @@
 #include <catch.hpp>
 #include <pthread.h>
 #include <support/support.hpp>
-#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -33,11 +33,20 @@ std::string thread_name() {
   return name;
 }
 
-/// Context switches that the process's threads made by going to sleep.
-long voluntary_switches() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_nvcsw;
+/// How often the threads with this name prefix went to sleep in the kernel.
+long sleeps_of(const std::string& prefix) {
+  long sum = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    bool counts = false;
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("Name:"))
+        counts = line.find(prefix) != std::string::npos;
+      else if (counts && line.starts_with("voluntary_ctxt_switches:"))
+        sum += std::stol(line.substr(line.find(':') + 1));
+    }
+  }
+  return sum;
 }
 
 class fixed_clock final : public weir::clock {
@@ -185,22 +194,21 @@ TEST_CASE("more tasks than a worker's deque holds overflow and all run", "[runti
 }
 
 TEST_CASE("an idle runtime sleeps: no worker wakes up by itself", "[runtime]") {
-  weir::runtime rt{{.workers = 4}};
+  weir::runtime rt{{.workers = 4, .thread_name = "idlers"}};
   rt.submit([] {}).get();
-  // All workers asleep: each has parked once more often than it was woken.
-  const auto asleep = [&] {
-    const auto before = rt.stats().total.parks;
+  test::eventually([&] {
+    const auto before = rt.stats().total;
     std::this_thread::sleep_for(20ms);
-    return rt.stats().total.parks == before;
-  };
-  test::eventually(asleep);
-  const auto stats = rt.stats();
-  const long switches = voluntary_switches();
+    const auto after = rt.stats().total;
+    return after.parks == before.parks && after.failed_steals == before.failed_steals;
+  });
+  const auto stats = rt.stats().total;
+  const long sleeps = sleeps_of("idlers");
+  CHECK(sleeps > 0);
   std::this_thread::sleep_for(300ms);
-  // This thread's own sleep is one switch; a few more may come from the test runner's machinery.
-  CHECK(voluntary_switches() - switches <= 3);
-  CHECK(rt.stats().total.failed_steals == stats.total.failed_steals);
-  CHECK(rt.stats().total.parks == stats.total.parks);
+  CHECK(sleeps_of("idlers") == sleeps);
+  CHECK(rt.stats().total.failed_steals == stats.failed_steals);
+  CHECK(rt.stats().total.parks == stats.parks);
 }
 
 TEST_CASE("single submissions to sleeping workers always wake one", "[runtime]") {

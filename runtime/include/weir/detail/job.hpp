@@ -44,9 +44,15 @@ void invoke_unawaited(F& f, thread_state& thread) noexcept {
   }
 }
 
+/// First part of what moodycamel's queue keeps in its slots. A slot is built anew after its last
+/// packet was moved out; the queue orders that by a fence, which ThreadSanitizer does not model.
+struct queue_slot {
+  queue_slot() noexcept { sync::tell_tsan_acquired(this); }
+};
+
 /// A job of one cache line with room for a small callable: what enters through the injector.
 /// Moves like a value through the queue; whoever takes it out runs it exactly once, in place.
-struct alignas(16) packet : job {
+struct alignas(16) packet : queue_slot, job {
   static constexpr std::size_t capacity = 48;
 
   /// Moves the callable of `from` to `to`, or destroys it if `to` is null.
@@ -77,13 +83,7 @@ struct alignas(16) packet : job {
     ::new (static_cast<void*>(storage)) job*(&target);
   }
 
-  packet(packet&& other) noexcept : job() {
-    // A queue slot is built anew after its last packet was moved out: moodycamel orders that with a
-    // fence, which ThreadSanitizer does not model.
-    sync::tell_tsan_acquired(this);
-    run = other.run;
-    take(other);
-  }
+  packet(packet&& other) noexcept : queue_slot(), job(other.run) { take(other); }
   packet& operator=(packet&& other) noexcept {
     run = other.run;
     take(other);
