@@ -251,9 +251,10 @@ class WEIR_API runtime {
       }
     };
     detail::require_open(*scheduler_);
-    std::vector<std::unique_ptr<detail::result_block<value>, discard>> owned;
+    using owner = std::unique_ptr<detail::result_block<value>, discard>;
+    std::vector<owner> owned;
     for (auto&& f : callables)
-      owned.emplace_back(detail::make_block(*scheduler_, forward_element<Range>(f)));
+      owned.push_back(owner(detail::make_block(*scheduler_, forward_element<Range>(f))));
     std::vector<handle<value>> handles;
     handles.reserve(owned.size());
     std::vector<detail::result_block<value>*> blocks;
