@@ -1,41 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""Prints Google Benchmark JSON as a Markdown table: medians over the repetitions, weir against peers."""
+"""Prints Google Benchmark JSON as a Markdown table: medians over the repetitions, weir against peers.
+
+    table.py RESULTS.json [--into PAGE.md]    with --into, replaces what stands between the page's marks
+"""
 import json
+import re
 import statistics
 import sys
 from collections import defaultdict
 
-runs = defaultdict(list)
-for path in sys.argv[1:]:
-    for run in json.load(open(path))["benchmarks"]:
+FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, False),
+           "p90_us": ("p90 µs", 1, False), "p99_us": ("p99 µs", 1, False),
+           "cpu_us_per_s": ("µs of CPU per s", 1, False)}
+QUESTIONS = ["throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu"]
+HAS_PERCENTILES = ("round_trip", "wake_up")
+
+
+def read(path):
+    """Lists of figures by (question, threads, figure) and peer, and the number of rounds."""
+    results = json.load(open(path, encoding="utf-8"))
+    runs = defaultdict(lambda: defaultdict(list))
+    for run in results["benchmarks"]:
         if run.get("run_type") == "aggregate":
             continue
         if run.get("error_occurred"):
             sys.exit(f"{run['name']}: {run['error_message']}")
-        question, peer, *arguments = run["name"].split("/")
-        arguments = [a for a in arguments if a.isdigit()]
-        for figure in ("items_per_second", "p50_us", "p90_us", "p99_us", "cpu_us_per_s"):
-            if figure in run:
-                label = " ".join([question.replace("_", " "), *([f"from {arguments[0]} threads"] if arguments else []), figure])
-                runs[label, peer].append(run[figure])
+        question, peer, *rest = run["name"].split("/")
+        threads = rest[0] if rest and rest[0].isdigit() else ""
+        for figure in FIGURES:
+            if figure in run and not (question in HAS_PERCENTILES and figure == "items_per_second"):
+                runs[question, threads, figure][peer].append(run[figure])
+    rounds = max(len(values) for peers in runs.values() for values in peers.values())
+    return runs, rounds, results["context"]
 
-wanted = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 us", 1, False),
-          "p90_us": ("p90 us", 1, False), "p99_us": ("p99 us", 1, False),
-          "cpu_us_per_s": ("us CPU per s", 1, False)}
-peers = sorted({peer for _, peer in runs}, key=lambda p: (p != "weir", p))
-print("| 2 workers | unit | " + " | ".join(peers) + " | weir to best peer |")
-print("|---|---|" + "---:|" * (len(peers) + 1))
-for label in dict.fromkeys(label for label, _ in runs):
-    question, figure = label.rsplit(" ", 1)
-    unit, factor, more_is_better = wanted[figure]
-    if question.startswith(("round trip", "wake up")) and figure == "items_per_second":
-        continue
-    medians = {p: statistics.median(runs[label, p]) * factor for p in peers if (label, p) in runs}
-    cells = [f"{medians[p]:.3g}" if p in medians else "" for p in peers]
-    others = [v for p, v in medians.items() if p != "weir"]
-    ratio = ""
-    if others and "weir" in medians:
-        best = max(others) if more_is_better else min(others)
-        better = medians["weir"] / best if more_is_better else best / max(medians["weir"], 1e-9)
-        ratio = f"{better:.2f}×" if min(best, medians["weir"]) > 0 else ""
-    print(f"| {question} | {unit} | " + " | ".join(cells) + f" | {ratio} |")
+
+def table(path):
+    runs, rounds, context = read(path)
+    peers = sorted({p for by_peer in runs.values() for p in by_peer}, key=lambda p: (p != "weir", p))
+    lines = [f"| {rounds} rounds, medians | unit | " + " | ".join(peers) + " | weir to the best peer |",
+             "|---|---|" + "---:|" * (len(peers) + 1)]
+    order = sorted(runs, key=lambda k: (QUESTIONS.index(k[0]), k[1], list(FIGURES).index(k[2])))
+    for question, threads, figure in order:
+        unit, factor, more_is_better = FIGURES[figure]
+        medians = {p: statistics.median(v) * factor for p, v in runs[question, threads, figure].items()}
+        name = question.replace("_", " ") + (f", {threads} submitting" if threads else "")
+        cells = [f"{medians[p]:.3g}" if p in medians else "–" for p in peers]
+        others = [v for p, v in medians.items() if p != "weir"]
+        ratio = "–"
+        if others and min(*others, medians["weir"]) > 0:
+            best = max(others) if more_is_better else min(others)
+            ratio = f"{medians['weir'] / best if more_is_better else best / medians['weir']:.2f}×"
+        lines.append(f"| {name} | {unit} | " + " | ".join(cells) + f" | {ratio} |")
+    cpu = re.search(r"^model name\s*:\s*(.*)$", open("/proc/cpuinfo", encoding="utf-8").read(), re.M)
+    lines.append("")
+    lines.append(f"{context['date'][:10]}, {context['num_cpus']} CPUs ({cpu.group(1) if cpu else 'unknown'}), "
+                 f"load {context['load_avg'][0]:.2f} at the start.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    text = table(sys.argv[1])
+    if len(sys.argv) > 3 and sys.argv[2] == "--into":
+        page = open(sys.argv[3], encoding="utf-8").read()
+        marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.S)
+        open(sys.argv[3], "w", encoding="utf-8").write(marked.sub(lambda m: m[1] + text + "\n" + m[2], page))
+    else:
+        print(text)
