@@ -9,6 +9,7 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +24,10 @@ class moodycamel_queue {
   using job = std::function<void()>;
 
   void push(job j) { queue_.enqueue(std::move(j)); }
+  template <class F>
+  void push_bulk(std::span<F> jobs) {
+    queue_.enqueue_bulk(jobs.begin(), jobs.size());
+  }
   job pop() {
     job j;
     queue_.wait_dequeue(j);
@@ -63,7 +68,8 @@ template <class Queue>
 class queue_pool {
  public:
   static constexpr const char* name = Queue::name;
-  static constexpr bool has_bulk = false;
+  static constexpr bool has_bulk =
+      requires(Queue& queue, std::span<std::function<void()>> jobs) { queue.push_bulk(jobs); };
 
   explicit queue_pool(std::size_t workers) {
     for (std::size_t i = 0; i < workers; ++i) {
@@ -85,6 +91,10 @@ class queue_pool {
   template <class F>
   void post(F f) {
     queue_.push(std::move(f));
+  }
+  template <class F>
+  void post_bulk(std::span<F> jobs) {
+    queue_.push_bulk(jobs);
   }
   template <class F>
   auto round_trip(F f) {
