@@ -2,7 +2,7 @@
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
 
-#include <limits>
+#include <mutex>
 #include <utility>
 
 namespace weir::detail {

@@ -4,14 +4,14 @@
 
 namespace weir {
 
-clock::~clock() = default;
+clock_source::~clock_source() = default;
 
-clock::time_point clock::now() const noexcept {
+clock_source::time_point clock_source::now() const noexcept {
   return detail::sync::now();
 }
 
-const clock& clock::steady() noexcept {
-  static const clock& instance = *new clock;
+const clock_source& clock_source::steady() noexcept {
+  static const clock_source& instance = *new clock_source;
   return instance;
 }
 

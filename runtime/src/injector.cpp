@@ -3,6 +3,7 @@
 
 #include <array>
 #include <iterator>
+#include <mutex>
 
 namespace weir::detail {
 

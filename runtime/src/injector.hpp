@@ -22,7 +22,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 
 #if __has_include(<concurrentqueue/concurrentqueue.h>)
 #include <concurrentqueue/concurrentqueue.h>
@@ -65,7 +64,7 @@ class injector {
 
   /// What a thread's lease needs when the thread ends, perhaps after the runtime.
   struct registry {
-    std::mutex mutex;
+    sync::mutex mutex;
     injector* owner = nullptr;
   };
 

@@ -45,7 +45,7 @@ detail::scheduler_options checked(runtime_options&& options) {
   // Read once: a handful of files for a tuning hint would be most of a runtime's start.
   static const std::size_t usable = usable_cpus().count;
   o.spin = options.spin.value_or(o.workers > usable ? 0ns : 20us);
-  o.time = options.time != nullptr ? options.time : &clock::steady();
+  o.clock = options.clock != nullptr ? options.clock : &clock_source::steady();
   o.on_worker_start = std::move(options.on_worker_start);
   o.on_worker_stop = std::move(options.on_worker_stop);
   o.on_unhandled_exception = std::move(options.on_unhandled_exception);
@@ -83,8 +83,8 @@ std::size_t runtime::workers() const noexcept {
   return scheduler_->worker_count();
 }
 
-clock::time_point runtime::now() const noexcept {
-  return scheduler_->options().time->now();
+clock_source::time_point runtime::now() const noexcept {
+  return scheduler_->options().clock->now();
 }
 
 runtime_stats runtime::stats() const {

@@ -41,7 +41,7 @@ struct scheduler_options {
   std::function<void(std::size_t)> on_worker_start;
   std::function<void(std::size_t)> on_worker_stop;
   std::function<void(std::exception_ptr)> on_unhandled_exception;
-  const clock* time = nullptr;
+  const clock_source* clock = nullptr;
   std::chrono::nanoseconds spin{};
 };
 

@@ -49,7 +49,7 @@ long sleeps_of(const std::string& prefix) {
   return sum;
 }
 
-class fixed_clock final : public weir::clock {
+class fixed_clock final : public weir::clock_source {
  public:
   [[nodiscard]] time_point now() const noexcept override { return time_point(42s); }
 };
@@ -136,8 +136,8 @@ TEST_CASE("a hook that throws is reported and harms nothing", "[runtime]") {
 
 TEST_CASE("the runtime reads the clock that it was given", "[runtime]") {
   const fixed_clock clock;
-  const weir::runtime rt{{.workers = 1, .time = &clock}};
-  CHECK(rt.now() == weir::clock::time_point(42s));
+  const weir::runtime rt{{.workers = 1, .clock = &clock}};
+  CHECK(rt.now() == weir::clock_source::time_point(42s));
   const weir::runtime real{{.workers = 1}};
   const auto before = std::chrono::steady_clock::now();
   CHECK(real.now() >= before);

@@ -11,21 +11,21 @@ namespace weir {
 
 /// Where a runtime takes the time from. Derive to substitute it; the base is the steady clock.
 /// Thread safety: `now()` is called from any thread.
-class WEIR_API clock {
+class WEIR_API clock_source {
  public:
   using duration = std::chrono::steady_clock::duration;
   using time_point = std::chrono::steady_clock::time_point;
 
-  clock() noexcept {}
-  clock(const clock&) = delete;
-  clock& operator=(const clock&) = delete;
-  virtual ~clock();
+  clock_source() noexcept {}
+  clock_source(const clock_source&) = delete;
+  clock_source& operator=(const clock_source&) = delete;
+  virtual ~clock_source();
 
   /// The current time. Never goes back.
   [[nodiscard]] virtual time_point now() const noexcept;
 
   /// The steady clock that runtimes use by default.
-  [[nodiscard]] static const clock& steady() noexcept;
+  [[nodiscard]] static const clock_source& steady() noexcept;
 };
 
 } // namespace weir

@@ -37,7 +37,7 @@ struct runtime_options {
   /// Stack of each worker in bytes, at least 64 KiB. 0: the system's default.
   std::size_t stack_size = 0;
   /// The clock to read; null: the steady clock. Must outlive the runtime.
-  const clock* time = nullptr;
+  const clock_source* clock = nullptr;
   /// How long a worker without work looks for some before it sleeps, 0 to 1 s. Not set: 20 us, or 0
   /// if there are more workers than usable CPUs, where looking would take the CPU from who has
   /// work.
@@ -298,7 +298,7 @@ class WEIR_API runtime {
   }
 
   /// The time of the runtime's clock.
-  [[nodiscard]] clock::time_point now() const noexcept;
+  [[nodiscard]] clock_source::time_point now() const noexcept;
 
   /// A snapshot of the counters. Allocates; does not disturb the workers.
   [[nodiscard]] runtime_stats stats() const;

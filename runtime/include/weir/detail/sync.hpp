@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The one seam between weir and the machine: atomics, futexes, thread start and clock reads.
+/// The one seam between weir and the machine: atomics, futexes, mutexes, thread start, clock reads.
 ///
 /// Runtime and pools use nothing of these directly, so that the same sources can be run under a
 /// model checker that replaces this file. In a normal build the names are aliases and cost nothing.
@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 
 #include <pthread.h>
 
@@ -44,6 +45,9 @@ inline constexpr std::size_t line_size = 128;
 
 template <class T>
 using atomic = std::atomic<T>;
+
+/// For cold paths only: leases, waiting for room, closing.
+using mutex = std::mutex;
 
 using time_point = std::chrono::steady_clock::time_point;
 

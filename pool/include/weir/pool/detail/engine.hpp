@@ -26,7 +26,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace weir::detail {
@@ -122,7 +121,7 @@ class WEIR_API pool_engine final : public end_hook {
   sync::atomic<std::uint64_t> load_{0};
 
   // Cold: waiting for room, closing. Guarded by mutex_.
-  alignas(sync::line_size) std::mutex mutex_;
+  alignas(sync::line_size) sync::mutex mutex_;
   room_waiter* first_ = nullptr;
   room_waiter* last_ = nullptr;
   std::vector<waiter*> drain_waiters_;
