@@ -83,9 +83,7 @@ injector::producer& injector::add_producer() {
   return *added;
 }
 
-injector::producer& injector::of_thread(thread_state& thread) {
-  if (thread.producer_id == id_)
-    return *static_cast<producer*>(thread.producer);
+injector::producer& injector::lease(thread_state& thread) {
   static thread_local producer_leases table;
   if (thread.leases_closed) {
     // A thread-local destructor that runs after ours submits: the producer stays leased, which only

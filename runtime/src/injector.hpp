@@ -74,7 +74,9 @@ class injector {
   ~injector();
 
   /// The calling thread's producer; leases one on first use. Throws `std::bad_alloc`.
-  [[nodiscard]] producer& of_thread(thread_state& thread);
+  [[nodiscard]] producer& of_thread(thread_state& thread) {
+    return thread.producer_id == id_ ? *static_cast<producer*>(thread.producer) : lease(thread);
+  }
 
   /// Leases a producer for a worker, for the injector's life.
   [[nodiscard]] producer& add_producer();
@@ -101,9 +103,11 @@ class injector {
  private:
   friend struct producer_leases;
 
+  [[nodiscard]] producer& lease(thread_state& thread);
+
   queue queue_;
   std::uint64_t id_;
-  // Written under the registry's mutex, read by anybody: release and acquire pair.
+  // Grows under the registry's mutex, read by anybody; seq_cst, see I3.
   sync::atomic<producer*> producers_{nullptr};
   producer* free_ = nullptr;
   std::shared_ptr<registry> registry_;
