@@ -9,26 +9,27 @@ class category final : public std::error_category {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "weir"; }
 
+  // The enumerator's name: it stands behind the sentence of `error::what()`.
   [[nodiscard]] std::string message(int value) const override {
     switch (static_cast<errc>(value)) {
     case errc::invalid_option:
-      return "invalid option";
+      return "invalid_option";
     case errc::empty_callable:
-      return "empty callable";
+      return "empty_callable";
     case errc::stopped:
-      return "the runtime is stopped";
+      return "stopped";
     case errc::pool_closed:
-      return "the pool is closed";
+      return "pool_closed";
     case errc::would_deadlock:
-      return "blocking here could stop all progress";
+      return "would_deadlock";
     case errc::no_state:
-      return "empty handle";
+      return "no_state";
     case errc::already_awaited:
-      return "already awaited";
+      return "already_awaited";
     case errc::thread_start_failed:
-      return "a worker thread could not be started";
+      return "thread_start_failed";
     }
-    return "unknown weir error";
+    return "unknown";
   }
 };
 

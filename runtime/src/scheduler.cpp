@@ -97,7 +97,7 @@ void scheduler::detach() noexcept {
 namespace {
 
 [[noreturn]] void refuse() {
-  throw_error(errc::stopped, "the runtime is shutting down and takes no new tasks");
+  throw_error(errc::stopped, "the runtime has been stopped or drained and takes no new tasks");
 }
 
 } // namespace

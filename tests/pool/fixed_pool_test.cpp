@@ -322,6 +322,28 @@ TEST_CASE("bad input to a pool is refused by name", "[fixed_pool]") {
   CHECK(code_of([&] { (void)pool.try_submit([] {}); }) == weir::errc::stopped);
 }
 
+TEST_CASE("a task that would wait for itself through its pool is refused", "[fixed_pool]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::fixed_pool<> one{rt, {.size = 1}};
+  weir::fixed_pool<> two{rt, {.size = 2}};
+  const auto closes = [](weir::fixed_pool<>& pool) -> weir::task<> {
+    auto end = pool.close();
+    co_await end;
+  };
+  const auto submits = [](weir::fixed_pool<>& pool) -> weir::task<int> {
+    auto inner = pool.submit([] { return 7; });
+    co_return co_await inner;
+  };
+  CHECK(code_of([&] { rt.block_on(one.submit(submits, std::ref(one))); }) ==
+        weir::errc::would_deadlock);
+  CHECK(rt.block_on(two.submit(submits, std::ref(two))) == 7);
+  CHECK(rt.block_on(one.submit(submits, std::ref(two))) == 7);
+  CHECK(code_of([&] { rt.block_on(two.submit(closes, std::ref(two))); }) ==
+        weir::errc::would_deadlock);
+  rt.block_on(two.close());
+  CHECK(rt.block_on(one.submit([] { return 1; })) == 1);
+}
+
 TEST_CASE("a runtime that stops cancels what waits in its pools", "[fixed_pool]") {
   for (const auto workers : test::worker_counts) {
     weir::runtime rt{{.workers = workers}};

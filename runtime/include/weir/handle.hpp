@@ -84,9 +84,9 @@ class [[nodiscard(
   /// Whether the task has ended. Never blocks.
   [[nodiscard]] bool done() const { return block().done(); }
 
-  /// Asks the task to stop. A task that has not started never will, and its waiter gets
-  /// `task_cancelled`; a running one sees it by its stop token. Calls the registered stop callbacks
-  /// on this thread.
+  /// Asks the task to stop. A task that has not started never will: its waiter gets
+  /// `task_cancelled` when its turn would have come. A running one sees the request by its stop
+  /// token. Calls the registered stop callbacks on this thread.
   /// \return true for the one call that made the request.
   bool request_stop() { return block().stop().request_stop(); }
 

@@ -176,6 +176,14 @@ class WEIR_API runtime {
     (void)owned.release();
   }
 
+  /// Says what to write instead.
+  template <class F, class First, class... More>
+  void post(F&&, First&&, More&&...) {
+    static_assert(
+        std::is_void_v<F> && !std::is_void_v<F>,
+        "post() takes a callable without arguments: capture them in a lambda, or use submit()");
+  }
+
   /// Runs `f(args...)` on some worker and gives a handle to its result.
   ///
   /// `f` and the arguments are copied or moved in (`std::ref` to refer). If `f` can be called only

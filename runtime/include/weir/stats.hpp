@@ -49,7 +49,9 @@ struct runtime_stats {
   worker_stats total;
   /// Root tasks accepted from outside threads and from workers.
   std::uint64_t accepted = 0;
-  /// Root tasks that have ended: returned, thrown, or been dropped unstarted.
+  /// Root tasks that have ended: returned, thrown, or been dropped unstarted. Counted after a
+  /// task's result was published, so that it may lag behind `get()`; exact after `drain()` or
+  /// `stop()`.
   std::uint64_t ended = 0;
   /// Times an outside thread woke a worker.
   std::uint64_t outside_wakes = 0;

@@ -9,6 +9,8 @@
 #include <weir/pool/detail/engine.hpp>
 #include <weir/runtime.hpp>
 
+#include <algorithm>
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <memory>
@@ -82,7 +84,9 @@ class fixed_pool {
   /// gives its value or throws what it threw. The callable is taken as by `runtime::submit`, now.
   ///
   /// Awaiting throws `errc::pool_closed`, `errc::stopped`; `errc::empty_callable` comes from this
-  /// call. On a thread that is no worker: `runtime.block_on(pool.submit(...))`.
+  /// call. A task of this pool that awaits another one keeps its slot meanwhile: if all slots are
+  /// held by such tasks, none goes on. With one slot that is certain and throws
+  /// `errc::would_deadlock`. On a thread that is no worker: `runtime.block_on(pool.submit(...))`.
   template <class F, class... Args>
     requires submittable<F, Args...>
   submission<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
@@ -147,8 +151,10 @@ class fixed_pool {
   [[nodiscard]] bool closed() const noexcept { return engine_->closed(); }
 
   /// Refuses new tasks from now on, and gives an awaitable that ends when everything accepted has
-  /// ended, tasks that were waiting for room included. May be called again.
-  [[nodiscard]] auto close() {
+  /// ended, tasks that were waiting for room included. May be called again. Awaiting it in a task
+  /// of this pool throws `errc::would_deadlock`: the task would wait for itself.
+  [[nodiscard("the pool is closed now; await this to wait for what it has accepted")]] auto
+  close() {
     engine_->close();
     return drain_awaiter(engine_);
   }
@@ -165,6 +171,9 @@ class fixed_pool {
                     "close() can be awaited only inside a weir::task; elsewhere use "
                     "runtime.block_on(pool.close())");
       detail::promise_base& promise = parent.promise();
+      if (promise.block->has_hook(*engine_))
+        detail::throw_error(errc::would_deadlock,
+                            "a task of a pool must not wait for the end of all the pool's tasks");
       waiter_ = {&promise.block->home(), &promise};
       return engine_->wait_drained(waiter_);
     }
@@ -231,6 +240,12 @@ class submission : detail::submission_base<T>, detail::block_awaiter {
   }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> parent) {
+    if constexpr (detail::weir_promise<Promise>) {
+      const detail::promise_base& promise = parent.promise();
+      if (this->engine_->size() == 1 && promise.block->has_hook(*this->engine_))
+        detail::throw_error(errc::would_deadlock,
+                            "a task must not wait for another task of its pool's only slot");
+    }
     (void)this->suspend(parent);
     auto* const block = this->block_;
     this->handle_ = handle<T>(std::exchange(this->block_, nullptr));

@@ -42,13 +42,22 @@ struct unwrap_task<task<T>> {
 
 namespace weir {
 
+/// Part of `submittable`. The name is what compilers print.
+template <class T>
+concept can_be_copied_or_moved_in_else_use_std_ref = std::constructible_from<std::decay_t<T>, T>;
+
+/// Part of `submittable`.
+template <class F, class... Args>
+concept can_be_called_with_these_arguments =
+    std::invocable<std::decay_t<F>, std::decay_t<Args>...> ||
+    std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>;
+
 /// What can be submitted: callable with the decayed arguments, or else with an `inplace_stop_token`
 /// before them; the result may be a `task<T>`.
 template <class F, class... Args>
-concept submittable = std::constructible_from<std::decay_t<F>, F> &&
-                      (std::constructible_from<std::decay_t<Args>, Args> && ...) &&
-                      (std::invocable<std::decay_t<F>, std::decay_t<Args>...> ||
-                       std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>);
+concept submittable = can_be_copied_or_moved_in_else_use_std_ref<F> &&
+                      (can_be_copied_or_moved_in_else_use_std_ref<Args> && ...) &&
+                      can_be_called_with_these_arguments<F, Args...>;
 
 /// What a submitted callable yields in the end: `T` for a callable that returns `T` or `task<T>`.
 template <class F, class... Args>

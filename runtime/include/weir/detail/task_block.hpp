@@ -52,6 +52,8 @@ class WEIR_API task_block : public job {
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   [[nodiscard]] inplace_stop_source& stop() noexcept { return stop_; }
   void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
+  /// Whether this is a task of the pool behind `hook`.
+  [[nodiscard]] bool has_hook(const end_hook& hook) const noexcept { return hook_ == &hook; }
 
   [[nodiscard]] bool done() const noexcept {
     // Acquire: pairs with the release half of the exchange in complete; the outcome is seen.
