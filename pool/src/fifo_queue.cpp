@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "concurrent_queue.hpp"
+
 #include <weir/pool/detail/engine.hpp>
 
 #include <new>
-
-#if __has_include(<concurrentqueue/concurrentqueue.h>)
-#include <concurrentqueue/concurrentqueue.h>
-#elif __has_include(<concurrentqueue/moodycamel/concurrentqueue.h>)
-#include <concurrentqueue/moodycamel/concurrentqueue.h>
-#elif __has_include(<moodycamel/concurrentqueue.h>)
-#include <moodycamel/concurrentqueue.h>
-#else
-#include <concurrentqueue.h>
-#endif
 
 namespace weir::detail {
 

@@ -14,6 +14,8 @@
 // back when the thread ends.
 #pragma once
 
+#include "concurrent_queue.hpp"
+
 #include <weir/detail/job.hpp>
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/sync.hpp>
@@ -22,16 +24,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-
-#if __has_include(<concurrentqueue/concurrentqueue.h>)
-#include <concurrentqueue/concurrentqueue.h>
-#elif __has_include(<concurrentqueue/moodycamel/concurrentqueue.h>)
-#include <concurrentqueue/moodycamel/concurrentqueue.h>
-#elif __has_include(<moodycamel/concurrentqueue.h>)
-#include <moodycamel/concurrentqueue.h>
-#else
-#include <concurrentqueue.h>
-#endif
 
 namespace weir::detail {
 

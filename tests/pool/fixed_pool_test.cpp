@@ -12,17 +12,9 @@
 #include <catch.hpp>
 #include <support/support.hpp>
 
-namespace {
+using test::code_of;
 
-template <class F>
-std::error_code code_of(F&& f) {
-  try {
-    f();
-  } catch (const weir::error& e) {
-    return e.code();
-  }
-  return {};
-}
+namespace {
 
 /// Watches how many are inside at once.
 class crowd {

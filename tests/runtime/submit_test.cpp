@@ -15,17 +15,9 @@
 
 using namespace std::chrono_literals;
 
-namespace {
+using test::code_of;
 
-template <class F>
-std::error_code code_of(F&& f) {
-  try {
-    f();
-  } catch (const weir::error& e) {
-    return e.code();
-  }
-  return {};
-}
+namespace {
 
 int free_function(int a, int b) {
   return a * b;

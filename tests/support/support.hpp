@@ -2,8 +2,11 @@
 // What several tests need.
 #pragma once
 
+#include <weir/error.hpp>
+
 #include <atomic>
 #include <cstddef>
+#include <system_error>
 #include <thread>
 
 namespace test {
@@ -33,6 +36,17 @@ template <class Predicate>
 void eventually(Predicate&& holds) {
   while (!holds())
     std::this_thread::yield();
+}
+
+/// The code of the `weir::error` that `f` throws; none if it throws nothing.
+template <class F>
+std::error_code code_of(F&& f) {
+  try {
+    f();
+  } catch (const weir::error& e) {
+    return e.code();
+  }
+  return {};
 }
 
 /// A door that tasks wait at, blocking their worker, until the test opens it.
