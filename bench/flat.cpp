@@ -170,13 +170,17 @@ void wake_up(benchmark::State& state) {
   report_percentiles(state, times);
 }
 
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto of = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+/// CPU time of the process without the calling thread, which only watches.
+double cpu_seconds_of_others() {
+  const auto of = [](int who) {
+    rusage usage{};
+    getrusage(who, &usage);
+    const auto seconds_of = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
+    return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
   };
-  return of(usage.ru_utime) + of(usage.ru_stime);
+  return of(RUSAGE_SELF) - of(RUSAGE_THREAD);
 }
 
 template <class Peer>
@@ -185,9 +189,9 @@ void idle_cpu(benchmark::State& state) {
     Peer peer(workers);
     peer.round_trip([] { return 0; });
     std::this_thread::sleep_for(10ms);
-    const double cpu = cpu_seconds();
+    const double cpu = cpu_seconds_of_others();
     std::this_thread::sleep_for(500ms);
-    const double used = cpu_seconds() - cpu;
+    const double used = std::max(cpu_seconds_of_others() - cpu, 0.0);
     state.counters["cpu_us_per_s"] = used * 1e6 / 0.5;
     state.SetIterationTime(std::max(used, 1e-9));
   }
