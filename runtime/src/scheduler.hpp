@@ -118,7 +118,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   scheduler_options options_;
   std::shared_ptr<const unhandled_sink> sink_;
 
-  // Read by every submission, written only by request and S2.
+  // Read by every submission, written only by request and stop_if_quiescent.
   alignas(sync::line_size) sync::atomic<state> state_{state::open};
   idle_set idle_;
   injector injector_;
