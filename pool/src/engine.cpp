@@ -71,6 +71,8 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
       if (room)
         break;
       w.next = nullptr;
+      w.previous = last_;
+      w.waits = true;
       (first_ == nullptr ? first_ : last_->next) = &w;
       last_ = &w;
       return false;
@@ -93,7 +95,7 @@ task_block& pool_engine::take() noexcept {
 void pool_engine::start(thread_state& thread, task_block& task) noexcept {
   // Relaxed: a task that is not stopped here in time starts and runs to its end.
   if (cancelling_.load(std::memory_order_relaxed))
-    task.stop().request_stop();
+    (void)task.scope().request_stop(stop_cause::shutdown);
   submit_accepted(*home_, thread, task);
 }
 
@@ -133,10 +135,31 @@ pool_engine::room_waiter* pool_engine::hand_over_room() noexcept {
   room_waiter* const w = first_;
   if (w == nullptr)
     return nullptr;
-  first_ = w->next;
+  unlink(*w);
+  return w;
+}
+
+void pool_engine::unlink(room_waiter& w) noexcept {
+  w.waits = false;
+  (w.previous == nullptr ? first_ : w.previous->next) = w.next;
+  (w.next == nullptr ? last_ : w.next->previous) = w.previous;
   if (first_ == nullptr) // relaxed: the mutex orders the flag's changes
     admitted_.fetch_and(~waiters_flag, std::memory_order_relaxed);
-  return w;
+}
+
+bool pool_engine::withdraw(room_waiter& w) noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (!w.waits)
+    return false;
+  // Somebody who waits for room keeps the engine from being drained (P3), but so does whoever holds
+  // the room it waits for; nothing is to be finished here.
+  unlink(w);
+  return true;
+}
+
+bool pool_engine::withdraw(waiter& w) noexcept {
+  const std::scoped_lock lock(mutex_);
+  return !drained_ && std::erase(drain_waiters_, &w) != 0;
 }
 
 void pool_engine::admit_waiter(thread_state& thread, room_waiter& w) noexcept {
@@ -152,9 +175,12 @@ void pool_engine::admit_waiter(thread_state& thread, room_waiter& w) noexcept {
     }
   }
   // `w` and, once its task has ended, the engine may be gone after this.
+  // Only a waiter with something to resume is still there: nobody else resumes it.
   enter(thread);
-  if (resume.home != nullptr)
-    schedule(*resume.home, thread, *resume.resume);
+  if (resume.home == nullptr)
+    return;
+  if (job* const next = resume.complete())
+    schedule(*resume.home, thread, *next);
 }
 
 void pool_engine::close() noexcept {
@@ -182,8 +208,11 @@ void pool_engine::finish_drain() noexcept {
   }
   // From here on the engine may be gone, unless `keep_alive` holds it.
   thread_state& thread = this_thread();
-  for (waiter* w : waiting)
-    schedule(*w->home, thread, *w->resume);
+  for (const waiter* w : waiting) {
+    scheduler& home = *w->home;
+    if (job* const resume = w->complete())
+      schedule(home, thread, *resume);
+  }
 }
 
 bool pool_engine::wait_drained(waiter& w) {

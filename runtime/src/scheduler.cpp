@@ -70,12 +70,15 @@ void scheduler::request(state wanted) noexcept {
   // Seq_cst: S2 on this side, and pairs with current_state on workers that go to sleep.
   while (seen < wanted && !state_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) {
   }
+  const bool stops = seen < wanted && wanted == state::stopping;
   if (seen == state::open && wanted != state::open) {
     injector_.wait_for_submitters(this_thread());
     // Seq_cst: pairs with stop_if_quiescent; a worker that saw false is woken below.
     sealed_.store(true, std::memory_order_seq_cst);
   }
   wake_all();
+  if (stops)
+    live_.stop_all();
 }
 
 void scheduler::wait_stopped() noexcept {

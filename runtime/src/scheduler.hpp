@@ -17,6 +17,7 @@
 
 #include "idle_set.hpp"
 #include "injector.hpp"
+#include "live_tasks.hpp"
 #include "worker.hpp"
 
 #include <weir/clock.hpp>
@@ -94,6 +95,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] std::size_t worker_count() const noexcept { return workers_.size(); }
   [[nodiscard]] const scheduler_options& options() const noexcept { return options_; }
   [[nodiscard]] idle_set& idle() noexcept { return idle_; }
+  [[nodiscard]] live_tasks& live() noexcept { return live_; }
   [[nodiscard]] injector& entrance() noexcept { return injector_; }
   [[nodiscard]] const std::shared_ptr<const unhandled_sink>& sink() const noexcept { return sink_; }
 
@@ -123,6 +125,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   idle_set idle_;
   injector injector_;
   std::vector<std::unique_ptr<worker>> workers_;
+  live_tasks live_;
 
   // Cold: shutdown and rare events.
   alignas(sync::line_size) sync::atomic<std::uint32_t> stopped_word_{0};

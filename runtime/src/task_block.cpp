@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "scheduler.hpp"
+
 #include <weir/detail/task_block.hpp>
 #include <weir/error.hpp>
 
@@ -15,12 +17,24 @@ bool task_block::add_waiter(waiter& w) {
       throw_error(errc::already_awaited,
                   "another coroutine already awaits this task; a task has one "
                   "result and one waiter");
-    // Release on success: pairs with the exchange in complete, which reads `w`.
+    // Release on success: pairs with the exchange in publish, which reads `w`.
     // Acquire on failure: pairs with the same exchange, the outcome is seen.
     if (waiter_.compare_exchange_weak(seen, seen | reinterpret_cast<std::uintptr_t>(&w),
                                       std::memory_order_acq_rel, std::memory_order_acquire))
       return true;
   }
+}
+
+bool task_block::remove_waiter(waiter& w) noexcept {
+  auto seen = waiter_.load(std::memory_order_acquire);
+  while ((seen & done_bit) == 0) {
+    // Acquire-release: pairs with the exchange in publish; one of the two gets the waiter.
+    if (waiter_.compare_exchange_weak(seen, seen & ~pointer_mask, std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+      return true;
+  }
+  (void)w;
+  return false;
 }
 
 bool task_block::wait(const sync::time_point* deadline) {
@@ -37,7 +51,7 @@ bool task_block::wait(const sync::time_point* deadline) {
     if (done())
       return true;
   }
-  // Acquire-release: pairs with the exchange in complete, which either sees the bit and wakes, or
+  // Acquire-release: pairs with the exchange in publish, which either sees the bit and wakes, or
   // came before and is seen here.
   if ((waiter_.fetch_or(threads_bit, std::memory_order_acq_rel) & done_bit) != 0)
     return true;
@@ -51,7 +65,7 @@ bool task_block::wait(const sync::time_point* deadline) {
 }
 
 void task_block::detach() noexcept {
-  // Acquire-release: pairs with the exchange in complete; exactly one side sees the other's bit and
+  // Acquire-release: pairs with the exchange in publish; exactly one side sees the other's bit and
   // reports an unseen error.
   if ((waiter_.fetch_or(detached_bit, std::memory_order_acq_rel) & done_bit) != 0)
     report_unseen();
@@ -65,31 +79,80 @@ void task_block::report_unseen() noexcept {
     sink_->report(std::move(error));
 }
 
-void task_block::complete(thread_state& thread) noexcept {
-  thread.current = nullptr;
-  if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
-    sink_ = sink_of(*home_);
-  if (hook_ != nullptr)
-    hook_->slot_freed(thread);
+std::uintptr_t task_block::publish(thread_state& thread) noexcept {
   // Acquire-release: pairs with add_waiter, wait and detach (their bits and the waiter are seen)
   // and with every done() (the outcome is seen there).
   const auto seen = waiter_.exchange(done_bit, std::memory_order_acq_rel);
   if ((seen & pointer_mask) != 0) {
-    auto& w = *reinterpret_cast<waiter*>(seen & pointer_mask);
-    schedule_chained(*w.home, thread, *w.resume);
+    const auto& w = *reinterpret_cast<const waiter*>(seen & pointer_mask);
+    scheduler& home = *w.home;
+    if (job* const resume = w.complete())
+      schedule_chained(home, thread, *resume);
   }
   if ((seen & threads_bit) != 0) {
     // Release is enough: sleepers look at done() again, the word only ends their sleep.
     wake_word_.store(1, std::memory_order_release);
     sync::futex_wake_all(wake_word_);
   }
+  return seen;
+}
+
+void task_block::retire(thread_state& thread) noexcept {
   if (hook_ != nullptr)
     hook_->task_published(thread);
-  if ((seen & detached_bit) != 0)
-    report_unseen();
   release();
   // Last: who waits for the runtime to end finds everything above done.
   thread.count_ended();
+}
+
+void task_block::complete(thread_state& thread) noexcept {
+  thread.current = nullptr;
+  if (live_shard_ != 0)
+    home_->live().remove(*this);
+  if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
+    sink_ = sink_of(*home_);
+  if (hook_ != nullptr)
+    hook_->slot_freed(thread);
+  if ((publish(thread) & detached_bit) != 0)
+    report_unseen();
+  retire(thread);
+}
+
+void task_block::end_unstarted() noexcept {
+  discard(scope_.reason());
+  thread_state& thread = this_thread();
+  (void)publish(thread);
+  if (scope_.leave_in_queue())
+    return;
+  // A worker has taken it out meanwhile. What that worker would have done is done on a worker too,
+  // and not waited for there: discarding runs destructors, which may take their time.
+  run = &run_dropped;
+  schedule(*home_, thread, *this);
+}
+
+void task_block::run_dropped(job& self, thread_state& thread) noexcept {
+  auto& block = static_cast<task_block&>(self);
+  if (block.hook_ != nullptr)
+    block.hook_->slot_freed(thread);
+  block.retire(thread);
+}
+
+void task_block::drop(thread_state& thread, task_scope::claim claimed) noexcept {
+  switch (claimed) {
+  case task_scope::claim::started:
+    discard(scope_.stop_requested() ? scope_.reason() : stop_reason(stop_cause::shutdown));
+    complete(thread);
+    return;
+  case task_scope::claim::cancelled:
+    run_dropped(*this, thread);
+    return;
+  case task_scope::claim::being_cancelled:
+    return;
+  }
+}
+
+void task_block::announce_live() noexcept {
+  home_->live().add(*this, reinterpret_cast<std::uintptr_t>(this_thread().self) >> 7);
 }
 
 } // namespace weir::detail

@@ -29,6 +29,16 @@ class crowd {
     --inside_;
     ++ended_;
   }
+  /// Enters; leaves when it goes, also when the task is cancelled.
+  class visit {
+   public:
+    explicit visit(crowd& at) : at_(at) { at_.enter(); }
+    visit(const visit&) = delete;
+    ~visit() { at_.leave(); }
+
+   private:
+    crowd& at_;
+  };
   int peak() const { return peak_; }
   int ended() const { return ended_; }
   int inside() const { return inside_; }
@@ -372,10 +382,9 @@ TEST_CASE("random submitting, throwing and stopping keeps the counts", "[fixed_p
       std::atomic<int> accepted{0};
       std::atomic<int> finished{0};
       const auto body = [](crowd& in, unsigned seed) -> weir::task<int> {
-        in.enter();
+        const crowd::visit visit(in);
         for (unsigned i = 0; i < seed % 4; ++i)
           co_await weir::yield();
-        in.leave();
         if (seed % 7 == 0)
           throw std::runtime_error("sometimes");
         co_return 1;

@@ -3,11 +3,13 @@
 /// What weir throws when it is misused or refuses work.
 #pragma once
 
+#include <weir/stop_reason.hpp>
 #include <weir/version.hpp>
 
 #include <string>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 
 namespace weir {
 
@@ -54,9 +56,16 @@ class WEIR_API error : public std::system_error {
 class WEIR_API task_cancelled {
  public:
   task_cancelled() noexcept {}
+  explicit task_cancelled(stop_reason reason) noexcept : reason_(std::move(reason)) {}
   virtual ~task_cancelled();
   task_cancelled(const task_cancelled&) noexcept = default;
   task_cancelled& operator=(const task_cancelled&) noexcept = default;
+
+  /// Why the task was asked to stop.
+  [[nodiscard]] const stop_reason& reason() const noexcept { return reason_; }
+
+ private:
+  stop_reason reason_;
 };
 
 namespace detail {

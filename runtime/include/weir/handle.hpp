@@ -13,24 +13,22 @@ namespace weir {
 
 namespace detail {
 
-/// Suspends a coroutine until a root task has ended.
-class block_awaiter {
+/// Suspends a coroutine until a root task has ended, or stop is requested of the coroutine's task.
+class block_awaiter : suspension {
  public:
   explicit block_awaiter(task_block* awaited) noexcept
-      : awaited_(awaited), foreign_(&run_foreign) {}
+      : suspension(&withdraw), awaited_(awaited), foreign_(&run_foreign) {}
 
+  /// \return whether the coroutine stays suspended.
   template <class Promise>
   bool suspend(std::coroutine_handle<Promise> parent) {
-    if constexpr (weir_promise<Promise>) {
-      promise_base& promise = parent.promise();
-      waiter_ = {&promise.block->home(), &promise};
-    } else {
-      // A coroutine of another library goes on on a worker of the awaited task's runtime.
-      foreign_.handle = parent;
-      waiter_ = {&awaited_->home(), &foreign_};
-    }
-    return awaited_->add_waiter(waiter_);
+    if constexpr (weir_promise<Promise>)
+      return suspend_task(parent.promise());
+    else
+      return suspend_foreign(parent);
   }
+
+  using suspension::check;
 
  protected:
   ~block_awaiter() = default;
@@ -44,6 +42,33 @@ class block_awaiter {
   };
   static void run_foreign(job& self, thread_state&) noexcept {
     static_cast<foreign_resume&>(self).handle.resume();
+  }
+
+  static bool withdraw(suspension& self) noexcept {
+    auto& awaiter = static_cast<block_awaiter&>(self);
+    return awaiter.awaited_->remove_waiter(awaiter.waiter_);
+  }
+
+  bool suspend_task(promise_base& promise) {
+    if (!prepare(*promise.scope, promise))
+      return false;
+    waiter_ = {&promise.scope->home(), &promise, this};
+    try {
+      if (awaited_->add_waiter(waiter_))
+        return commit();
+    } catch (...) {
+      retract();
+      throw;
+    }
+    retract();
+    return false;
+  }
+
+  // A coroutine of another library goes on on a worker of the awaited task's runtime.
+  bool suspend_foreign(std::coroutine_handle<> parent) {
+    foreign_.handle = parent;
+    waiter_ = {&awaited_->home(), &foreign_, nullptr};
+    return awaited_->add_waiter(waiter_);
   }
 
   waiter waiter_;
@@ -84,11 +109,13 @@ class [[nodiscard(
   /// Whether the task has ended. Never blocks.
   [[nodiscard]] bool done() const { return block().done(); }
 
-  /// Asks the task to stop. A task that has not started never will: its waiter gets
-  /// `task_cancelled` when its turn would have come. A running one sees the request by its stop
-  /// token. Calls the registered stop callbacks on this thread.
+  /// Asks the task to stop. A task that has not started never will, and ends now; one that waits
+  /// for something of weir goes on now, by `task_cancelled`; a running one sees the request by its
+  /// stop token. Calls the registered stop callbacks on this thread.
   /// \return true for the one call that made the request.
-  bool request_stop() { return block().stop().request_stop(); }
+  bool request_stop(stop_reason reason = {}) {
+    return block().scope().request_stop(std::move(reason));
+  }
 
   /// Blocks until the task has ended. Throws `errc::would_deadlock` on a worker thread, unless the
   /// task has ended. One futex wait at the most if nobody else ends it within about a microsecond.
@@ -122,7 +149,8 @@ class [[nodiscard(
   }
 
   /// Awaits the task; otherwise as `get()`. One coroutine at a time: a second one gets
-  /// `errc::already_awaited`.
+  /// `errc::already_awaited`. If stop is requested of the awaiting task it gets `task_cancelled`
+  /// and the handle keeps its task.
   [[nodiscard]] auto operator co_await() { return awaiter(*this); }
 
   /// For the library: takes over the handle's reference of `block`.
@@ -149,7 +177,10 @@ class [[nodiscard(
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
       return suspend(parent);
     }
-    T await_resume() { return owner_->get(); }
+    T await_resume() {
+      check();
+      return owner_->get();
+    }
 
    private:
     handle* owner_;

@@ -52,7 +52,7 @@ struct promise_base : job {
       if (thread.call_top == &self)
         thread.call_top = nullptr; // T1: the parent goes on when we return into it
       else
-        schedule_chained(self.block->home(), thread, *self.continuation);
+        schedule_chained(self.scope->home(), thread, *self.continuation);
     }
     void await_resume() const noexcept {}
   };
@@ -63,15 +63,15 @@ struct promise_base : job {
   /// Runs the coroutine for the first time, on behalf of `parent`.
   /// \return whether it ended; if not, `parent` will be scheduled when it does.
   /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
-  [[gnu::noinline]] bool start(job& parent, task_block& root) noexcept {
+  [[gnu::noinline]] bool start(job& parent, task_scope& under) noexcept {
     continuation = &parent;
-    block = &root;
+    scope = &under;
     thread_state& thread = this_thread();
     if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
       if (thread.stack_limit == UINTPTR_MAX)
         learn_stack_limit(thread);
       if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
-        schedule_chained(root.home(), thread, *this);
+        schedule_chained(under.home(), thread, *this);
         return false;
       }
     }
@@ -86,13 +86,13 @@ struct promise_base : job {
 
   static void run_resume(job& self, thread_state& thread) noexcept {
     auto& promise = static_cast<promise_base&>(self);
-    thread.current = promise.block;
+    thread.current = promise.scope;
     promise.handle.resume();
   }
 
   std::coroutine_handle<> handle;
   job* continuation = nullptr;
-  task_block* block = nullptr;
+  task_scope* scope = nullptr;
 };
 
 template <class Promise>
@@ -163,7 +163,7 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   [[nodiscard]] explicit operator bool() const noexcept { return promise_ != nullptr; }
 
   /// Runs the task to its end and gives its result. Awaiting an empty or used task throws
-  /// `errc::no_state`.
+  /// `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not start.
   [[nodiscard]] auto operator co_await() const noexcept { return awaiter(promise_); }
 
   /// For the library: the coroutine's promise.
@@ -180,13 +180,14 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
       return false;
     }
     template <class Promise>
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) const noexcept {
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) const {
       static_assert(
           detail::weir_promise<Promise>,
           "a weir::task can be awaited only inside another weir::task; from other coroutines "
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
-      return !child_->start(promise, *promise.block);
+      promise.scope->check_stop();
+      return !child_->start(promise, *promise.scope);
     }
     T await_resume() const { return child_->outcome.take(); }
 

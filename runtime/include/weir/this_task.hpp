@@ -7,6 +7,7 @@
 #include <weir/task.hpp>
 
 #include <coroutine>
+#include <optional>
 
 namespace weir {
 
@@ -16,7 +17,27 @@ namespace this_task {
 /// outside of tasks. Valid until the task ends.
 [[nodiscard]] inline inplace_stop_token stop_token() noexcept {
   auto* const current = detail::this_thread().current;
-  return current == nullptr ? inplace_stop_token() : current->stop().get_token();
+  return current == nullptr ? inplace_stop_token() : current->token();
+}
+
+/// Whether stop was requested of the task that runs on this thread.
+[[nodiscard]] inline bool stop_requested() noexcept {
+  return stop_token().stop_requested();
+}
+
+/// Why stop was requested of the running task; empty if it was not.
+[[nodiscard]] inline std::optional<stop_reason> cancel_reason() noexcept {
+  auto* const current = detail::this_thread().current;
+  if (current == nullptr || !current->stop_requested())
+    return std::nullopt;
+  return current->reason();
+}
+
+/// Throws `task_cancelled` if stop was requested of the running task: a cancellation point for long
+/// computations. Costs a function call and a load.
+inline void check_stop() {
+  if (stop_requested())
+    detail::this_thread().current->throw_cancelled();
 }
 
 } // namespace this_task
@@ -28,17 +49,19 @@ class yield_awaiter {
   yield_awaiter() noexcept {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> self) const noexcept {
+  void await_suspend(std::coroutine_handle<Promise> self) const {
     static_assert(weir_promise<Promise>, "weir::yield() can be awaited only inside a weir::task");
     promise_base& promise = self.promise();
-    schedule_last(promise.block->home(), this_thread(), promise);
+    promise.scope->check_stop();
+    schedule_last(promise.scope->home(), this_thread(), promise);
   }
   void await_resume() const noexcept {}
 };
 
 } // namespace detail
 
-/// `co_await yield()` lets everything that waits run first. Allocates nothing.
+/// `co_await yield()` lets everything that waits run first. Allocates nothing. Throws
+/// `task_cancelled` if stop was requested.
 [[nodiscard]] inline detail::yield_awaiter yield() noexcept {
   return detail::yield_awaiter();
 }

@@ -160,10 +160,10 @@ class fixed_pool {
   }
 
  private:
-  class drain_awaiter {
+  class drain_awaiter : detail::suspension {
    public:
     explicit drain_awaiter(std::shared_ptr<detail::pool_engine> engine) noexcept
-        : engine_(std::move(engine)) {}
+        : suspension(&withdraw), engine_(std::move(engine)) {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <class Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
@@ -171,15 +171,30 @@ class fixed_pool {
                     "close() can be awaited only inside a weir::task; elsewhere use "
                     "runtime.block_on(pool.close())");
       detail::promise_base& promise = parent.promise();
-      if (promise.block->has_hook(*engine_))
+      if (promise.scope->root().has_hook(*engine_))
         detail::throw_error(errc::would_deadlock,
                             "a task of a pool must not wait for the end of all the pool's tasks");
-      waiter_ = {&promise.block->home(), &promise};
-      return engine_->wait_drained(waiter_);
+      if (!prepare(*promise.scope, promise))
+        return false;
+      waiter_ = {&promise.scope->home(), &promise, this};
+      try {
+        if (engine_->wait_drained(waiter_))
+          return commit();
+      } catch (...) {
+        retract();
+        throw;
+      }
+      retract();
+      return false;
     }
-    void await_resume() const noexcept {}
+    void await_resume() const { check(); }
 
    private:
+    static bool withdraw(suspension& self) noexcept {
+      auto& awaiter = static_cast<drain_awaiter&>(self);
+      return awaiter.engine_->withdraw(awaiter.waiter_);
+    }
+
     std::shared_ptr<detail::pool_engine> engine_;
     detail::waiter waiter_;
   };
@@ -227,52 +242,71 @@ class submission_base {
 } // namespace detail
 
 template <class T>
-class submission : detail::submission_base<T>, detail::block_awaiter {
+class submission : detail::submission_base<T>, detail::suspension {
  public:
   submission(std::shared_ptr<detail::pool_engine> engine, detail::result_block<T>* block) noexcept
-      : detail::submission_base<T>(std::move(engine), block), block_awaiter(block) {}
+      : detail::submission_base<T>(std::move(engine), block), suspension(&withdraw) {}
   submission(submission&& other) noexcept
-      : detail::submission_base<T>(std::move(other)), block_awaiter(this->block_) {}
+      : detail::submission_base<T>(std::move(other)), suspension(std::move(other)) {}
 
   [[nodiscard]] bool await_ready() const {
     (void)this->unsubmitted();
     return false;
   }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> parent) {
-    if constexpr (detail::weir_promise<Promise>) {
-      const detail::promise_base& promise = parent.promise();
-      if (this->engine_->size() == 1 && promise.block->has_hook(*this->engine_))
-        detail::throw_error(errc::would_deadlock,
-                            "a task must not wait for another task of its pool's only slot");
-    }
-    (void)this->suspend(parent);
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
+    static_assert(detail::weir_promise<Promise>,
+                  "submit() can be awaited only inside a weir::task; elsewhere use "
+                  "runtime.block_on(pool.submit(...))");
+    detail::promise_base& promise = parent.promise();
+    if (this->engine_->size() == 1 && promise.scope->root().has_hook(*this->engine_))
+      detail::throw_error(errc::would_deadlock,
+                          "a task must not wait for another task of its pool's only slot");
+    if (!prepare(*promise.scope, promise))
+      return false;
     auto* const block = this->block_;
-    this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
+    waiter_ = {&promise.scope->home(), &promise, this};
+    (void)block->add_waiter(waiter_); // nobody else has seen the block
     room_.task = block;
-    detail::pool_engine& engine = *this->engine_;
+    this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
     try {
-      // The last thing here: the task may end and resume the coroutine before this returns.
-      (void)engine.admit_or_wait(detail::this_thread(), room_);
+      (void)this->engine_->admit_or_wait(detail::this_thread(), room_);
     } catch (...) {
-      // Refused: nobody else has seen the block.
       this->block_ = this->handle_.give_up();
+      retract();
       throw;
     }
+    return commit();
   }
-  T await_resume() { return this->handle_.get(); }
+  T await_resume() {
+    if (cancelled() && this->handle_.valid())
+      (void)this->handle_.request_stop(this->scope().reason());
+    check();
+    return this->handle_.get();
+  }
 
  private:
+  static bool withdraw(suspension& base) noexcept {
+    auto& self = static_cast<submission&>(base);
+    if (self.engine_->withdraw(self.room_)) {
+      self.block_ = self.handle_.give_up();
+      return true;
+    }
+    return self.room_.task->remove_waiter(self.waiter_);
+  }
+
+  detail::waiter waiter_;
   detail::pool_engine::room_waiter room_;
 };
 
 template <class T>
-class async_submission : detail::submission_base<T> {
+class async_submission : detail::submission_base<T>, detail::suspension {
  public:
   async_submission(std::shared_ptr<detail::pool_engine> engine,
                    detail::result_block<T>* block) noexcept
-      : detail::submission_base<T>(std::move(engine), block) {}
-  async_submission(async_submission&& other) noexcept = default;
+      : detail::submission_base<T>(std::move(engine), block), suspension(&withdraw) {}
+  async_submission(async_submission&& other) noexcept
+      : detail::submission_base<T>(std::move(other)), suspension(std::move(other)) {}
 
   [[nodiscard]] bool await_ready() {
     auto& block = this->unsubmitted();
@@ -288,20 +322,37 @@ class async_submission : detail::submission_base<T> {
                   "submit_async() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(pool.submit_async(...))");
     detail::promise_base& promise = parent.promise();
+    if (!prepare(*promise.scope, promise))
+      return false;
     auto* const block = this->block_;
     room_.task = block;
-    room_.resume = {&promise.block->home(), &promise};
+    room_.resume = {&promise.scope->home(), &promise, this};
     this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
     try {
-      return !this->engine_->admit_or_wait(detail::this_thread(), room_);
+      if (!this->engine_->admit_or_wait(detail::this_thread(), room_))
+        return commit();
     } catch (...) {
       this->block_ = this->handle_.give_up();
+      retract();
       throw;
     }
+    retract();
+    return false;
   }
-  handle<T> await_resume() noexcept { return std::move(this->handle_); }
+  handle<T> await_resume() {
+    check();
+    return std::move(this->handle_);
+  }
 
  private:
+  static bool withdraw(suspension& base) noexcept {
+    auto& self = static_cast<async_submission&>(base);
+    if (!self.engine_->withdraw(self.room_))
+      return false;
+    self.block_ = self.handle_.give_up();
+    return true;
+  }
+
   detail::pool_engine::room_waiter room_;
 };
 

@@ -57,7 +57,11 @@ class result {
     ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
     kind_ = kind::error;
   }
-  void set_cancelled() noexcept { kind_ = kind::cancelled; }
+  void set_cancelled(stop_reason reason) noexcept {
+    reset();
+    ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
+    kind_ = kind::cancelled;
+  }
 
   [[nodiscard]] bool failed() const noexcept { return kind_ == kind::error; }
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
@@ -85,8 +89,11 @@ class result {
       reset();
       std::rethrow_exception(std::move(taken));
     }
-    case kind::cancelled:
-      throw task_cancelled();
+    case kind::cancelled: {
+      stop_reason taken = std::move(reason_);
+      reset();
+      throw task_cancelled(std::move(taken));
+    }
     case kind::empty:
       break;
     }
@@ -110,8 +117,9 @@ class result {
       set_error_or_cancelled(std::move(other.error_));
       break;
     case kind::cancelled:
+      set_cancelled(std::move(other.reason_));
+      break;
     case kind::empty:
-      kind_ = other.kind_;
       break;
     }
     other.reset();
@@ -121,8 +129,8 @@ class result {
   void set_error_or_cancelled(std::exception_ptr error) noexcept {
     try {
       std::rethrow_exception(error);
-    } catch (const task_cancelled&) {
-      set_cancelled();
+    } catch (const task_cancelled& cancelled) {
+      set_cancelled(cancelled.reason());
     } catch (...) {
       set_error(std::move(error));
     }
@@ -133,6 +141,8 @@ class result {
       std::destroy_at(&value_);
     else if (kind_ == kind::error)
       std::destroy_at(&error_);
+    else if (kind_ == kind::cancelled)
+      std::destroy_at(&reason_);
     kind_ = kind::empty;
   }
 
@@ -142,6 +152,7 @@ class result {
   union {
     stored value_;
     std::exception_ptr error_;
+    stop_reason reason_;
   };
   kind kind_ = kind::empty;
 };

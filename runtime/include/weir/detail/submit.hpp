@@ -112,7 +112,7 @@ class coroutine_block : public result_block<T> {
         this->outcome.set_error(std::current_exception());
       }
       finish(thread);
-    } else if (task_->promise()->start(*this, *this)) {
+    } else if (task_->promise()->start(*this, this->scope())) {
       finish(thread);
     }
   }
@@ -147,14 +147,13 @@ class spawned_block final : public coroutine_block<T> {
  private:
   static void run_first(job& job, thread_state& thread) noexcept {
     auto& self = static_cast<spawned_block&>(job);
-    if (self.must_not_start(thread)) {
-      self.task_.reset();
-      self.outcome.set_cancelled();
-      self.complete(thread);
-      return;
-    }
-    thread.current = &self;
-    self.start_coroutine(thread);
+    if (self.begin(thread))
+      self.start_coroutine(thread);
+  }
+
+  void discard(stop_reason reason) noexcept override {
+    this->task_.reset();
+    this->outcome.set_cancelled(std::move(reason));
   }
 };
 
@@ -166,11 +165,11 @@ class bound_call {
   explicit bound_call(std::in_place_t, G&& f, As&&... args)
       : parts_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {}
 
-  decltype(auto) operator()(inplace_stop_token token) {
+  decltype(auto) operator()(task_scope& scope) {
     return std::apply(
         [&](F& f, Args&... args) -> decltype(auto) {
           if constexpr (takes_stop_token<F, Args...>)
-            return std::invoke(std::move(f), token, std::move(args)...);
+            return std::invoke(std::move(f), scope.token(), std::move(args)...);
           else
             return std::invoke(std::move(f), std::move(args)...);
         },
@@ -198,25 +197,27 @@ class call_block final : public result_block<T> {
  private:
   static void run_call(job& job, thread_state& thread) noexcept {
     auto& self = static_cast<call_block&>(job);
-    if (self.must_not_start(thread)) {
-      self.outcome.set_cancelled();
-    } else {
-      thread.current = &self;
-      try {
-        if constexpr (std::is_void_v<T>) {
-          self.call_(self.stop().get_token());
-          self.outcome.emplace();
-        } else {
-          self.outcome.emplace(self.call_(self.stop().get_token()));
-        }
-      } catch (const task_cancelled&) {
-        self.outcome.set_cancelled();
-      } catch (...) {
-        self.outcome.set_error(std::current_exception());
+    if (!self.begin(thread))
+      return;
+    try {
+      if constexpr (std::is_void_v<T>) {
+        self.call_(self.scope());
+        self.outcome.emplace();
+      } else {
+        self.outcome.emplace(self.call_(self.scope()));
       }
+    } catch (const task_cancelled& cancelled) {
+      self.outcome.set_cancelled(cancelled.reason());
+    } catch (...) {
+      self.outcome.set_error(std::current_exception());
     }
     self.call_.reset();
     self.complete(thread);
+  }
+
+  void discard(stop_reason reason) noexcept override {
+    call_.reset();
+    this->outcome.set_cancelled(std::move(reason));
   }
 
   bound_call<F, Args...> call_;
@@ -235,24 +236,26 @@ class coroutine_call_block final : public coroutine_block<T> {
  private:
   static void run_first(job& job, thread_state& thread) noexcept {
     auto& self = static_cast<coroutine_call_block&>(job);
-    if (self.must_not_start(thread)) {
-      self.outcome.set_cancelled();
-    } else {
-      thread.current = &self;
-      try {
-        self.task_.emplace(self.call_(self.stop().get_token()));
-      } catch (const task_cancelled&) {
-        self.outcome.set_cancelled();
-      } catch (...) {
-        self.outcome.set_error(std::current_exception());
-      }
-      if (self.task_.has_value()) {
-        self.start_coroutine(thread);
-        return;
-      }
+    if (!self.begin(thread))
+      return;
+    try {
+      self.task_.emplace(self.call_(self.scope()));
+    } catch (const task_cancelled& cancelled) {
+      self.outcome.set_cancelled(cancelled.reason());
+    } catch (...) {
+      self.outcome.set_error(std::current_exception());
+    }
+    if (self.task_.has_value()) {
+      self.start_coroutine(thread);
+      return;
     }
     self.call_.reset();
     self.complete(thread);
+  }
+
+  void discard(stop_reason reason) noexcept override {
+    call_.reset();
+    this->outcome.set_cancelled(std::move(reason));
   }
 
   void destroy_callable() noexcept override { call_.reset(); }

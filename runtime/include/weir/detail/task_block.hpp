@@ -3,15 +3,16 @@
 /// The control block of a root task: what a handle and the runtime share.
 ///
 /// Life: made by the submitter with two references (handle, runtime) -> started by a worker or
-/// dropped -> complete() -> last reference gone. `waiter_` is the only point where both sides meet.
-/// Bits: `done`; `threads`, a thread may sleep on `wake_word_`; `detached`, the handle is gone; the
-/// rest points to the coroutine that awaits the task.
+/// dropped -> complete() -> last reference gone. One that is cancelled before it starts has its
+/// outcome at once, and is retired when it leaves its queue. `waiter_` is the only point where both
+/// sides meet. Bits: `done`; `threads`, a thread may sleep on `wake_word_`; `detached`, the handle
+/// is gone; the rest points to the coroutine that awaits the task.
 #pragma once
 
 #include <weir/detail/job.hpp>
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/sync.hpp>
-#include <weir/stop_token.hpp>
+#include <weir/detail/task_scope.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -25,6 +26,13 @@ class task_block;
 struct waiter {
   scheduler* home = nullptr;
   job* resume = nullptr;
+  /// Set if the wait can be given up: then this decides whether and what to resume.
+  suspension* wait = nullptr;
+
+  /// The job to schedule at `home`, or null. The waiter may be gone afterwards.
+  [[nodiscard]] job* complete() const noexcept {
+    return wait == nullptr ? resume : wait->complete();
+  }
 };
 
 /// Somebody who follows a task's end: a pool.
@@ -49,14 +57,15 @@ class WEIR_API task_block : public job {
     deallocate_frame(memory, size);
   }
 
+  /// The runtime that has accepted the task.
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
-  [[nodiscard]] inplace_stop_source& stop() noexcept { return stop_; }
+  [[nodiscard]] task_scope& scope() noexcept { return scope_; }
   void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
   /// Whether this is a task of the pool behind `hook`.
   [[nodiscard]] bool has_hook(const end_hook& hook) const noexcept { return hook_ == &hook; }
 
   [[nodiscard]] bool done() const noexcept {
-    // Acquire: pairs with the release half of the exchange in complete; the outcome is seen.
+    // Acquire: pairs with the release half of the exchange in publish; the outcome is seen.
     return (waiter_.load(std::memory_order_acquire) & done_bit) != 0;
   }
 
@@ -64,6 +73,9 @@ class WEIR_API task_block : public job {
   /// \return false if the task has ended; then `w` is not used.
   /// Throws `errc::already_awaited` if another coroutine has registered.
   bool add_waiter(waiter& w);
+
+  /// Takes `w` back. \return false if the task has ended; then `w` was or will be completed.
+  bool remove_waiter(waiter& w) noexcept;
 
   /// Blocks the calling thread until the task has ended or `deadline` has passed (null: no limit).
   /// \return whether it has ended. Throws `errc::would_deadlock` on a worker.
@@ -85,13 +97,24 @@ class WEIR_API task_block : public job {
   void discard_unsubmitted() noexcept { delete this; }
 
  protected:
-  task_block(scheduler& home, run_function first) noexcept : job(first), home_(&home) {}
+  task_block(scheduler& home, run_function first) noexcept
+      : job(first), home_(&home), scope_(home, *this) {}
   virtual ~task_block();
 
-  /// Whether to drop the task instead of starting it.
-  [[nodiscard]] bool must_not_start(const thread_state& thread) const noexcept {
-    return thread.discarding || stop_.stop_requested();
+  /// The first step of running the task. \return false if it must not start; then it has ended, and
+  /// nothing more is to be done.
+  [[nodiscard]] bool begin(thread_state& thread) noexcept {
+    const auto claimed = scope_.claim_start(thread.self != nullptr);
+    if (claimed == task_scope::claim::started && !thread.discarding && !scope_.stop_requested()) {
+      thread.current = &scope_;
+      return true;
+    }
+    drop(thread, claimed);
+    return false;
   }
+
+  /// Destroys what the task was made from and makes "cancelled" its outcome.
+  virtual void discard(stop_reason reason) noexcept = 0;
 
   /// The outcome stands: frees the pool's slot, tells the waiter, lets go of the runtime's
   /// reference.
@@ -101,6 +124,21 @@ class WEIR_API task_block : public job {
   virtual std::exception_ptr failure() noexcept = 0;
 
  private:
+  friend class task_scope;
+  friend class live_tasks;
+
+  /// Lets the runtime stop this task when it stops.
+  void announce_live() noexcept;
+  /// Cancelled before it started: the outcome is published now; whoever takes the task out of its
+  /// queue comes to drop().
+  void end_unstarted() noexcept;
+  void drop(thread_state& thread, task_scope::claim claimed) noexcept;
+  static void run_dropped(job& self, thread_state& thread) noexcept;
+  /// Publishes the outcome. \return the bits of `waiter_`.
+  std::uintptr_t publish(thread_state& thread) noexcept;
+  /// The runtime's part of the task ends.
+  void retire(thread_state& thread) noexcept;
+
   static constexpr std::uintptr_t done_bit = 1;
   static constexpr std::uintptr_t threads_bit = 2;
   static constexpr std::uintptr_t detached_bit = 4;
@@ -113,7 +151,11 @@ class WEIR_API task_block : public job {
   end_hook* hook_ = nullptr;
   // Set when the task has failed; a handle may find nobody looked after the runtime is gone.
   std::shared_ptr<const unhandled_sink> sink_;
-  inplace_stop_source stop_;
+  task_scope scope_;
+  // Of the runtime's list of tasks that wait, see live_tasks.hpp.
+  task_block* next_live_ = nullptr;
+  task_block** live_link_ = nullptr;
+  std::uint32_t live_shard_ = 0;
   sync::atomic<std::uintptr_t> waiter_{0};
   sync::atomic<std::uint32_t> references_{2};
   sync::atomic<std::uint32_t> wake_word_{0};

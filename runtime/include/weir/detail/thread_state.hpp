@@ -12,7 +12,7 @@
 namespace weir::detail {
 
 class worker;
-class task_block;
+class task_scope;
 class scheduler;
 struct job;
 
@@ -28,9 +28,9 @@ struct thread_state {
   worker* self = nullptr;
   /// The runtime of `self`, or null.
   scheduler* home = nullptr;
-  /// The task whose code runs now, or null. Set by whoever resumes a coroutine or starts a
-  /// callable.
-  task_block* current = nullptr;
+  /// What the task runs under whose code runs now, or null. Set by whoever resumes a coroutine or
+  /// starts a callable.
+  task_scope* current = nullptr;
   /// The promise whose caller sits directly above it on this native stack (docs/scheduler.md, T1).
   const void* call_top = nullptr;
   /// The job to run as soon as the current one has unwound to the worker's loop (T2).

@@ -51,6 +51,8 @@ class WEIR_API pool_engine final : public end_hook {
     /// To be resumed once the task has been admitted; empty if the task's own waiter is enough.
     waiter resume;
     room_waiter* next = nullptr;
+    room_waiter* previous = nullptr;
+    bool waits = false;
   };
 
   pool_engine(scheduler& home, std::size_t size, std::size_t max_waiting,
@@ -83,6 +85,11 @@ class WEIR_API pool_engine final : public end_hook {
   /// Throws as try_reserve and admit.
   [[nodiscard]] bool admit_or_wait(thread_state& thread, room_waiter& w);
 
+  /// Takes back what waits for room, or for the engine to be drained.
+  /// \return false if it does not wait any more.
+  [[nodiscard]] bool withdraw(room_waiter& w) noexcept;
+  [[nodiscard]] bool withdraw(waiter& w) noexcept;
+
   /// Refuses new tasks from now on; those waiting for room still get in.
   void close() noexcept;
   /// As close(), and tasks that have not started are cancelled.
@@ -107,6 +114,7 @@ class WEIR_API pool_engine final : public end_hook {
   void start(thread_state& thread, task_block& task) noexcept;
   void room_freed(thread_state& thread) noexcept;
   [[nodiscard]] room_waiter* hand_over_room() noexcept;
+  void unlink(room_waiter& w) noexcept;
   void admit_waiter(thread_state& thread, room_waiter& w) noexcept;
   void finish_drain() noexcept;
 

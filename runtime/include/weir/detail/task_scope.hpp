@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a chain of coroutines runs under, and how it waits.
+///
+/// A root task has a scope, and so has each child that runs beside its parent or is cancelled apart
+/// from it (`when_all`, `with_timeout`). Coroutines that await each other share one, so that in
+/// each scope at most one coroutine is suspended at a time. `wait_` names it:
+///
+///   not_started    the root task sits in a queue
+///   dropping       the same, and somebody cancels it
+///   dropped        the same, and it was cancelled: whoever takes it out retires it
+///   dropping_taken it was taken out while somebody cancels it, who will retire it
+///   nothing        nobody is suspended here
+///   preparing      a coroutine is about to wait; nobody but itself may resume it
+///   preparing_stop the same, and stop was requested meanwhile
+///   completed      the same, and what it waits for has happened meanwhile
+///   suspended      it waits
+///   cancelling     somebody withdraws it from what it waits for
+///   cancelling_completed  the same, and what it waits for has happened meanwhile
+///
+/// C0  A root task is started, or ended unstarted, by whoever moves `wait_` out of not_started.
+///
+/// C1  A coroutine is resumed once for each wait: by whoever moves `wait_` out of suspended,
+///     cancelling or cancelling_completed to nothing.
+/// C2  A source (a timer, a semaphore, another task...) calls `complete()` exactly once for each
+///     suspension that it was given, unless `withdraw` took the suspension back. Which of the two
+///     it is, the source decides under its own lock or by its own word.
+/// C3  Stop is requested before `wait_` is read, and `wait_` is written before the request is
+///     looked at, both sequentially consistent: at least one side sees the other, so that no
+///     request is missed by a coroutine that goes to wait.
+/// C4  While a suspension is being prepared or withdrawn its coroutine does not run: whoever does
+/// it
+///     may use its fields, and nobody waits for anybody.
+#pragma once
+
+#include <weir/detail/job.hpp>
+#include <weir/detail/scheduler.hpp>
+#include <weir/detail/sync.hpp>
+#include <weir/stop_reason.hpp>
+#include <weir/stop_token.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace weir::detail {
+
+class task_block;
+class task_scope;
+
+/// One wait of one coroutine. Lives in the awaiter.
+class suspension {
+ public:
+  /// Takes the suspension back from its source. \return false if the source has completed it or
+  /// will, or if there is no way back.
+  using withdraw_function = bool (*)(suspension&) noexcept;
+
+  explicit suspension(withdraw_function withdraw) noexcept : withdraw_(withdraw) {}
+  /// Moves only before it is used.
+  suspension(suspension&& unused) noexcept : withdraw_(unused.withdraw_) {}
+  suspension& operator=(const suspension&) = delete;
+
+  /// First step of `await_suspend`, before the source may know of the suspension.
+  /// \return false if stop was requested: the coroutine must not wait, but call `check()`.
+  [[nodiscard]] WEIR_API bool prepare(task_scope& scope, job& resume) noexcept;
+
+  /// As `prepare`, for waits that end only when the source says so, requested stop or not.
+  WEIR_API void prepare_anyway(task_scope& scope, job& resume) noexcept;
+
+  /// Last step of `await_suspend`, after the source has got the suspension. If it returns true, the
+  /// coroutine may be running or gone.
+  /// \return whether the coroutine stays suspended.
+  [[nodiscard]] WEIR_API bool commit() noexcept;
+
+  /// Instead of `commit`, if the source did not take the suspension.
+  WEIR_API void retract() noexcept;
+
+  /// By the source, once. The suspension may be gone afterwards.
+  /// \return the job that the caller must schedule; null if somebody else goes on with it.
+  [[nodiscard]] WEIR_API job* complete() noexcept;
+
+  /// `complete()` and schedule.
+  WEIR_API void complete_and_schedule(thread_state& thread) noexcept;
+
+  /// By the coroutine when it goes on: throws `task_cancelled` if the wait was given up.
+  void check() const {
+    if (cancelled_)
+      throw_cancelled();
+  }
+  [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
+  [[nodiscard]] task_scope& scope() const noexcept { return *scope_; }
+
+ private:
+  friend class task_scope;
+
+  [[noreturn]] WEIR_API void throw_cancelled() const;
+
+  withdraw_function withdraw_;
+  task_scope* scope_ = nullptr;
+  job* resume_ = nullptr;
+  bool cancelled_ = false;
+};
+
+/// A runtime to go on at, a stop state, a request context, and the coroutine that waits.
+class WEIR_API task_scope {
+ public:
+  /// For the root task `root` of `home`.
+  task_scope(scheduler& home, task_block& root) noexcept
+      : home_(&home), root_(&root), wait_(not_started), child_(false) {}
+  /// For a child of `parent`, which waits for its end.
+  struct child_of {
+    const task_scope& parent;
+  };
+  explicit task_scope(child_of child) noexcept
+      : home_(child.parent.home_), root_(child.parent.root_), wait_(0), child_(true) {}
+  task_scope(const task_scope&) = delete;
+  task_scope& operator=(const task_scope&) = delete;
+  ~task_scope();
+
+  /// Where the coroutine goes on. Used by the coroutine itself, or while it is suspended.
+  [[nodiscard]] scheduler& home() const noexcept { return *home_; }
+  void set_home(scheduler& home) noexcept { home_ = &home; }
+  [[nodiscard]] task_block& root() const noexcept { return *root_; }
+
+  enum class claim { started, cancelled, being_cancelled };
+  /// By who is about to start the root task. being_cancelled: another thread is at it and will
+  /// retire the task; a thread that is `on_worker` of no runtime waits for it instead.
+  [[nodiscard]] claim claim_start(bool on_worker) noexcept;
+  /// By whoever cancelled the unstarted task, after its outcome was published.
+  /// \return false if the task has left its queue meanwhile; then the caller must retire it.
+  [[nodiscard]] bool leave_in_queue() noexcept;
+
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
+  /// A token for user code.
+  [[nodiscard]] inplace_stop_token token() noexcept;
+  /// Why stop was requested; only after it was.
+  [[nodiscard]] stop_reason reason() const noexcept;
+
+  /// Requests stop: calls the stop callbacks on this thread, and ends the wait of a suspended
+  /// coroutine. The scope must stay alive meanwhile.
+  /// \return true for the one call that made the request.
+  bool request_stop(stop_reason reason) noexcept;
+
+  /// Throws `task_cancelled` if stop was requested.
+  void check_stop() const {
+    if (stop_requested())
+      throw_cancelled();
+  }
+  [[noreturn]] void throw_cancelled() const;
+
+ private:
+  friend class suspension;
+
+  static constexpr std::uintptr_t suspended = 0;
+  static constexpr std::uintptr_t preparing = 1;
+  static constexpr std::uintptr_t preparing_stop = 2;
+  static constexpr std::uintptr_t completed = 3;
+  static constexpr std::uintptr_t cancelling = 4;
+  static constexpr std::uintptr_t cancelling_completed = 5;
+  // Without a suspension:
+  static constexpr std::uintptr_t not_started = 6;
+  static constexpr std::uintptr_t dropping = 7;
+  static constexpr std::uintptr_t dropped = 8 + 7;
+  static constexpr std::uintptr_t dropping_taken = 16 + 7;
+  static constexpr std::uintptr_t state_mask = 7;
+
+  void observe_stop() noexcept;
+  void cancel_wait() noexcept;
+  void withdraw(suspension& waiting) noexcept;
+
+  scheduler* home_;
+  task_block* root_;
+  inplace_stop_source stop_;
+  sync::atomic<const stop_reason::representation*> reason_{nullptr};
+  sync::atomic<std::uintptr_t> wait_;
+  const bool child_;
+  // Whether the runtime knows of the task, so that stopping the runtime stops it.
+  bool observed_ = false;
+};
+
+} // namespace weir::detail
