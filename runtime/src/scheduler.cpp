@@ -27,8 +27,8 @@ void unhandled_sink::report(std::exception_ptr error) const noexcept {
 }
 
 scheduler::scheduler(scheduler_options options)
-    : options_(std::move(options)), idle_(options_.max_workers),
-      unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
+    : options_(std::move(options)), idle_(options_.max_workers + options_.max_blocking),
+      crew_(*this), unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
   auto sink = std::make_shared<unhandled_sink>();
   if (options_.on_unhandled_exception) {
     sink->handler = [count = unhandled_,
@@ -38,9 +38,6 @@ scheduler::scheduler(scheduler_options options)
     };
   }
   sink_ = std::move(sink);
-  workers_.reserve(options_.max_workers);
-  for (std::size_t i = 0; i < options_.workers; ++i)
-    workers_.push_back(std::make_unique<worker>(*this, i));
 }
 
 scheduler::~scheduler() {
@@ -49,20 +46,18 @@ scheduler::~scheduler() {
 }
 
 void scheduler::start() {
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    const int code = workers_[i]->start_thread();
-    if (code == 0)
-      continue;
-    request(state::stopping);
-    if (i == 0)
-      stop_if_quiescent(); // no worker is there to do it
-    wait_stopped();
-    join();
-    throw error(errc::thread_start_failed,
-                "worker thread " + std::to_string(i + 1) + " of " +
-                    std::to_string(workers_.size()) +
-                    " could not be started: " + std::generic_category().message(code));
-  }
+  const auto [count, code] = crew_.start();
+  if (code == 0)
+    return;
+  request(state::stopping);
+  if (count == 0)
+    stop_if_quiescent(); // no worker is there to do it
+  wait_stopped();
+  join();
+  throw error(errc::thread_start_failed,
+              "worker thread " + std::to_string(count + 1) + " of " +
+                  std::to_string(options_.workers) +
+                  " could not be started: " + std::generic_category().message(code));
 }
 
 void scheduler::request(state wanted) noexcept {
@@ -73,6 +68,7 @@ void scheduler::request(state wanted) noexcept {
   const bool stops = seen < wanted && wanted == state::stopping;
   if (seen == state::open && wanted != state::open) {
     injector_.wait_for_submitters(this_thread());
+    crew_.close(); // E6
     // Seq_cst: pairs with stop_if_quiescent; a worker that saw false is woken below.
     sealed_.store(true, std::memory_order_seq_cst);
   }
@@ -88,13 +84,11 @@ void scheduler::wait_stopped() noexcept {
 }
 
 void scheduler::join() noexcept {
-  for (auto& w : workers_)
-    w->join();
+  crew_.join();
 }
 
 void scheduler::detach() noexcept {
-  for (auto& w : workers_)
-    w->detach();
+  crew_.detach();
 }
 
 namespace {
@@ -255,23 +249,27 @@ void scheduler::wake_from_outside() noexcept {
 }
 
 bool scheduler::wake_one() noexcept {
+  return wake_sleeper() || (crew_.may_grow() && crew_.grow());
+}
+
+bool scheduler::wake_sleeper() noexcept {
   const auto index = idle_.pop_if_nobody_searches();
   if (!index)
     return false;
-  workers_[*index]->unpark();
+  crew_.at(*index).unpark();
   return true;
 }
 
 void scheduler::wake_all() noexcept {
   while (const auto index = idle_.pop())
-    workers_[*index]->unpark();
+    crew_.at(*index).unpark();
 }
 
 bool scheduler::injector_may_have_work() const noexcept {
   // I3: taken first.
   std::uint64_t taken = 0;
-  for (const auto& w : workers_)
-    taken += w->injector_takes();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    taken += crew_.at(i).injector_takes();
   return injector_.published() > taken;
 }
 
@@ -279,8 +277,8 @@ bool scheduler::has_visible_work() const noexcept {
   // The injector before the rings: packets move from here to there (I2).
   if (injector_may_have_work())
     return true;
-  for (const auto& w : workers_) {
-    if (w->has_visible_work())
+  for (std::size_t i = 0; i < crew_.slots(); ++i) {
+    if (crew_.at(i).has_visible_work())
       return true;
   }
   return false;
@@ -288,15 +286,15 @@ bool scheduler::has_visible_work() const noexcept {
 
 std::uint64_t scheduler::ended() const noexcept {
   std::uint64_t sum = 0;
-  for (const auto& w : workers_)
-    sum += w->ended();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    sum += crew_.at(i).ended();
   return sum;
 }
 
 std::uint64_t scheduler::accepted() const noexcept {
   std::uint64_t sum = injector_.accepted();
-  for (const auto& w : workers_)
-    sum += w->spawned();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    sum += crew_.at(i).spawned();
   return sum;
 }
 
@@ -304,8 +302,9 @@ void scheduler::stop_if_quiescent() noexcept {
   // Seq_cst: S2 and S3, pairs with request.
   if (!sealed_.load(std::memory_order_seq_cst))
     return; // whoever seals wakes everybody afterwards
+  const bool settled = crew_.settled();
   const auto over = ended();
-  if (over == accepted()) {
+  if (settled && over == accepted()) {
     auto seen = state_.load(std::memory_order_seq_cst);
     while (seen != state::stopped &&
            !state_.compare_exchange_weak(seen, state::stopped, std::memory_order_seq_cst)) {
@@ -327,10 +326,11 @@ runtime_stats scheduler::stats() const {
   runtime_stats snapshot;
   snapshot.ended = ended();
   snapshot.accepted = accepted();
-  for (const auto& w : workers_) {
-    snapshot.workers.push_back(w->stats());
+  for (std::size_t i = 0; i < crew_.slots(); ++i) {
+    snapshot.workers.push_back(crew_.at(i).stats());
     snapshot.total += snapshot.workers.back();
   }
+  crew_.fill(snapshot);
   snapshot.outside_wakes = outside_wakes_.load(std::memory_order_relaxed);
   snapshot.unhandled_exceptions = unhandled_->load(std::memory_order_relaxed);
   return snapshot;

@@ -79,6 +79,10 @@ void thread::detach() noexcept {
   joinable_ = false;
 }
 
+bool thread::is_this_thread() const noexcept {
+  return joinable_ && pthread_equal(id_, pthread_self()) != 0;
+}
+
 void name_this_thread(const char* name) noexcept {
   char truncated[16] = {};
   for (std::size_t i = 0; i + 1 < sizeof truncated && name[i] != '\0'; ++i)

@@ -17,22 +17,13 @@ worker::worker(scheduler& owner, std::size_t index)
 
 worker::~worker() = default;
 
-int worker::start_thread() {
+int worker::start_thread(bool searching) {
   keep_alive_ = owner_.shared_from_this();
+  arrives_searching_ = searching;
   const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
   if (error != 0)
     keep_alive_.reset();
   return error;
-}
-
-void worker::join() noexcept {
-  if (os_thread_.joinable())
-    os_thread_.join();
-}
-
-void worker::detach() noexcept {
-  if (os_thread_.joinable())
-    os_thread_.detach();
 }
 
 void* worker::thread_main(void* self) noexcept {
@@ -64,29 +55,61 @@ void worker::name_thread(const std::string& prefix) const noexcept {
 void worker::run_loop() noexcept {
   const auto& options = owner_.options();
   name_thread(options.thread_name);
-  thread_ = &this_thread();
-  thread_->self = this;
-  thread_->home = &owner_;
-  thread_->ended = &counters_.ended;
-  learn_stack_limit(*thread_);
-  call_hook(options.on_worker_start);
+  thread_state& thread = this_thread();
+  thread_ = &thread;
+  thread.self = this;
+  thread.home = &owner_;
+  thread.ended = &counters_.ended;
+  learn_stack_limit(thread);
 
+  bool leaves = false;
+  do {
+    call_hook(options.on_worker_start);
+    hand_over(); // what the hook has submitted while memory was short
+    owner_.workers().arrived();
+    leaves = !work();
+    if (leaves)
+      hand_over();
+    call_hook(options.on_worker_stop);
+    if (leaves)
+      hand_over();
+  } while (leaves && owner_.workers().returns(*this));
+
+  // Another thread may be in this slot by now (E1).
+  thread.self = nullptr;
+  thread.home = nullptr;
+  thread.ended = nullptr;
+  thread.discarding = false;
+  thread.retired = true;
+}
+
+bool worker::work() noexcept {
+  crew& workers = owner_.workers();
+  blocking_depth_ = 0;
+  found f = wait_for_work();
   for (;;) {
-    found f = take_local();
+    if (f) {
+      execute(f);
+    } else if (owner_.current_state() == scheduler::state::stopped) {
+      blocking_depth_ = 1;
+      return true;
+    }
+    if (workers.has_surplus()) [[unlikely]] {
+      if (!workers.keeps_place(*this)) {
+        blocking_depth_ = 1;
+        return false;
+      }
+      if (arrives_searching_) {
+        f = wait_for_work();
+        continue;
+      }
+    }
+    f = take_local();
     if (!f)
       f = take_injected();
     if (!f)
       f = wait_for_work();
-    if (!f)
-      break;
-    execute(f);
   }
-
-  call_hook(options.on_worker_stop);
-  thread_->self = nullptr;
-  thread_->home = nullptr;
-  thread_->ended = nullptr;
-  thread_->discarding = false;
 }
 
 void worker::execute(found f) noexcept {
@@ -209,14 +232,14 @@ worker::found worker::steal_from(worker& victim) noexcept {
 }
 
 worker::found worker::steal() noexcept {
-  const std::size_t count = owner_.worker_count();
+  const std::size_t count = owner_.workers().slots();
   if (count == 1)
     return {};
   std::size_t at = random() % count;
   for (std::size_t i = 0; i < count; ++i, at = at + 1 == count ? 0 : at + 1) {
     if (at == index_)
       continue;
-    if (auto f = steal_from(owner_.at(at)))
+    if (auto f = steal_from(owner_.workers().at(at)))
       return f;
   }
   bump(counters_.failed_steals);
@@ -244,8 +267,8 @@ worker::found worker::search() noexcept {
 worker::found worker::wait_for_work() noexcept {
   idle_set& idle = owner_.idle();
   const auto limit =
-      std::max<std::uint32_t>(1, static_cast<std::uint32_t>(owner_.worker_count() / 2));
-  bool searching = idle.start_searching(limit);
+      std::max<std::uint32_t>(1, static_cast<std::uint32_t>(owner_.workers().target() / 2));
+  bool searching = std::exchange(arrives_searching_, false) || idle.start_searching(limit);
   for (;;) {
     if (searching) {
       if (auto f = search()) {
@@ -259,15 +282,37 @@ worker::found worker::wait_for_work() noexcept {
       owner_.stop_if_quiescent(); // S3; wakes this worker too if the state is stopped
     if (nobody_searches && owner_.has_visible_work()) // W3
       wake_another();
-    if (parker_.park())
-      bump(counters_.parks);
+    owner_.workers().wake_surplus(); // E3
+    sleep();
     // Whoever woke this worker has counted it as searching.
     searching = true;
     if (owner_.current_state() == scheduler::state::stopped) {
       (void)idle.stop_searching(); // nothing is left that W2 could find
       return {};
     }
+    if (owner_.workers().has_surplus()) {
+      if (idle.stop_searching() && owner_.has_visible_work()) // W2, E2
+        wake_another();
+      return {};
+    }
   }
+}
+
+void worker::sleep() noexcept {
+  const bool elastic = owner_.options().elastic;
+  // Relaxed: retire_idle reads it as a hint.
+  if (elastic)
+    asleep_since_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);
+  if (parker_.park())
+    bump(counters_.parks);
+  if (elastic)
+    asleep_since_.store(0, std::memory_order_relaxed);
+}
+
+sync::time_point::duration worker::asleep_for(sync::time_point now) const noexcept {
+  const auto since = asleep_since_.load(std::memory_order_relaxed);
+  const sync::time_point::duration reached = now.time_since_epoch();
+  return since == 0 ? sync::time_point::duration(-1) : reached - sync::time_point::duration(since);
 }
 
 bool worker::has_visible_work() const noexcept {
@@ -293,25 +338,33 @@ void worker::count_spawned(std::size_t count) noexcept {
 
 void worker::spawn(job& j) {
   count_spawned(1); // S1
-  if (!deque_.push(j, ready_deque::spawn_capacity)) {
+  if (blocking_depth_ != 0 || !deque_.push(j, ready_deque::spawn_capacity)) {
     packet p(j);
     if (!owner_.entrance().push(*entrance_, p)) {
       count_spawned(static_cast<std::size_t>(-1));
       throw std::bad_alloc();
     }
-    bump(counters_.overflows);
+    if (blocking_depth_ == 0)
+      bump(counters_.overflows);
   }
   wake_another();
 }
 
 void worker::push(job& j) noexcept {
-  if (deque_.push(j))
-    return;
-  bump(counters_.overflows);
+  if (blocking_depth_ == 0) {
+    if (deque_.push(j))
+      return;
+    bump(counters_.overflows);
+  }
   push_last(j);
 }
 
 void worker::push_next(job& j) noexcept {
+  if (blocking_depth_ != 0) {
+    push_last(j);
+    wake_another();
+    return;
+  }
   // Acquire-release by way of seq_cst: a release for whoever takes the job, W1's "write mine".
   if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst))
     push(*displaced);
@@ -326,6 +379,72 @@ void worker::push_last(job& j) noexcept {
       return;
     sync::yield_thread();
   }
+}
+
+void worker::inject(packet& p) noexcept {
+  while (!owner_.entrance().push(*entrance_, p))
+    sync::yield_thread();
+}
+
+void worker::hand_over() noexcept {
+  bool moved = false;
+  const auto give = [&](job& j) {
+    packet p(j);
+    inject(p);
+    moved = true;
+  };
+  if (job* const chained = std::exchange(thread_->chain, nullptr))
+    give(*chained);
+  // Acquire: pairs with push_next.
+  if (job* const next = next_.exchange(nullptr, std::memory_order_acquire))
+    give(*next);
+  // The oldest first, as they are to run now. Another thread may be faster for one of them.
+  while (deque_.size() != 0) {
+    if (job* const oldest = deque_.steal())
+      give(*oldest);
+  }
+  while (auto claim = ring_.take()) {
+    inject(*claim);
+    claim.release();
+    moved = true;
+  }
+  if (moved)
+    wake_another();
+}
+
+void worker::enter_blocking() noexcept {
+  if (blocking_depth_++ != 0)
+    return;
+  suspended_budget_ = std::exchange(thread_->chain_budget, 0U);
+  hand_over();
+  owner_.workers().enter_blocking();
+}
+
+void worker::leave_blocking() noexcept {
+  if (--blocking_depth_ != 0)
+    return;
+  owner_.workers().leave_blocking();
+  thread_->chain_budget = suspended_budget_;
+}
+
+void worker::recall(bool searching) noexcept {
+  // Release: pairs with the acquire in recalled(); what the crew did before is seen.
+  spare_word_.store(searching ? 2 : 1, std::memory_order_release);
+  sync::futex_wake_one(spare_word_);
+}
+
+bool worker::recalled() const noexcept {
+  return spare_word_.load(std::memory_order_acquire) != 0;
+}
+
+bool worker::sleep_as_spare(sync::time_point deadline) noexcept {
+  return sync::futex_wait_until(spare_word_, 0, deadline);
+}
+
+void worker::accept_recall() noexcept {
+  // Relaxed: recalled() has acquired it, and nobody writes it before this worker is a spare again.
+  arrives_searching_ = spare_word_.load(std::memory_order_relaxed) == 2;
+  spare_word_.store(0, std::memory_order_relaxed);
 }
 
 void worker::wake_another() noexcept {

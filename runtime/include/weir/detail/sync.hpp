@@ -109,6 +109,8 @@ class thread {
   WEIR_API void join() noexcept;
   WEIR_API void detach() noexcept;
   [[nodiscard]] bool joinable() const noexcept { return joinable_; }
+  /// Whether the calling thread is this one.
+  [[nodiscard]] WEIR_API bool is_this_thread() const noexcept;
 
  private:
   pthread_t id_{};
