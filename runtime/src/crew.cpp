@@ -251,7 +251,6 @@ bool crew::keeps_place(worker& self) noexcept {
     spares_.push_back(&self);
     update();
   }
-  self.hand_over();
   return wait_as_spare(self);
 }
 

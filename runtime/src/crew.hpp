@@ -15,8 +15,8 @@
 // E1  A thread leaves its slot under the mutex, as its last touch of it; only then may another one
 //     be started there.
 // E2  A worker gives up its place under the mutex, while the runtime is open and more are active
-//     than wanted. It then does W2 if it was counted as a searcher, moves all of its queues to the
-//     injector and does W1: whatever it was woken for is passed on.
+//     than wanted. Before that it does W2 if it was counted as a searcher, moves all of its queues
+//     to the injector and does W1: whatever it was woken for is passed on.
 // E3  Whoever raises the surplus looks at the sleepers afterwards; a sleeper looks at the surplus
 //     after it was pushed. Both sequentially consistent, as in W1 and W3: nobody oversleeps.
 // E4  A thread that is started or recalled for a backlog is counted as a searcher before that, so
@@ -97,8 +97,8 @@ class crew {
   // A worker's own thread.
   /// After the start hook: the thread works now.
   void arrived() noexcept;
-  /// At a job's end, not searching, when there is a surplus. \return false if the worker must
-  /// leave. May park the worker as a spare, after its queues were handed over.
+  /// At a job's end, with empty queues and not searching, when there is a surplus. May park the
+  /// worker as a spare. \return false if the worker must leave.
   [[nodiscard]] bool keeps_place(worker& self) noexcept;
   /// After the stop hook of a worker that gave up its place. \return true if it is needed again;
   /// else the slot is vacant and not to be touched any more.

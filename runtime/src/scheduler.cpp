@@ -249,7 +249,11 @@ void scheduler::wake_from_outside() noexcept {
 }
 
 bool scheduler::wake_one() noexcept {
-  return wake_sleeper() || (crew_.may_grow() && crew_.grow());
+  const auto index = idle_.pop_if_nobody_searches();
+  if (!index)
+    return crew_.may_grow() && crew_.grow();
+  crew_.at(*index).unpark();
+  return true;
 }
 
 bool scheduler::wake_sleeper() noexcept {

@@ -68,8 +68,6 @@ void worker::run_loop() noexcept {
     hand_over(); // what the hook has submitted while memory was short
     owner_.workers().arrived();
     leaves = !work();
-    if (leaves)
-      hand_over();
     call_hook(options.on_worker_stop);
     if (leaves)
       hand_over();
@@ -86,30 +84,29 @@ void worker::run_loop() noexcept {
 bool worker::work() noexcept {
   crew& workers = owner_.workers();
   blocking_depth_ = 0;
-  found f = wait_for_work();
+  bool stopped = false;
   for (;;) {
-    if (f) {
+    found f = wait_for_work();
+    if (!f && owner_.current_state() == scheduler::state::stopped) {
+      stopped = true;
+      break;
+    }
+    while (f) {
       execute(f);
-    } else if (owner_.current_state() == scheduler::state::stopped) {
-      blocking_depth_ = 1;
-      return true;
+      if (workers.has_surplus()) [[unlikely]]
+        break;
+      f = take_local();
+      if (!f)
+        f = take_injected();
     }
-    if (workers.has_surplus()) [[unlikely]] {
-      if (!workers.keeps_place(*this)) {
-        blocking_depth_ = 1;
-        return false;
-      }
-      if (arrives_searching_) {
-        f = wait_for_work();
-        continue;
-      }
+    if (workers.has_surplus()) {
+      hand_over(); // E2; and a search looks at other workers' queues only
+      if (!workers.keeps_place(*this))
+        break;
     }
-    f = take_local();
-    if (!f)
-      f = take_injected();
-    if (!f)
-      f = wait_for_work();
   }
+  blocking_depth_ = 1;
+  return stopped;
 }
 
 void worker::execute(found f) noexcept {
