@@ -139,6 +139,7 @@ void crew::give_up_search() noexcept {
   // Not by wake_one, which might come back here.
   if (owner_.idle().stop_searching() && owner_.has_visible_work())
     (void)owner_.wake_sleeper();
+  owner_.wake_keeper_if_missing(); // K2
 }
 
 bool crew::stand_in(bool for_blocking) noexcept {
@@ -209,7 +210,7 @@ void crew::resize(std::size_t wanted) {
       if (phase_ != phase::open || !is_short() || !has_room())
         return;
       // E4: counted as a searcher, nobody else is woken until this one has looked.
-      (void)owner_.idle().start_searching(UINT16_MAX);
+      (void)owner_.idle().start_searching(idle_set::largest_capacity);
       error = place_one(true, left);
       if (error != 0 && target() == wanted)
         target_.store(std::clamp(active_, std::min(before, wanted), wanted),
@@ -256,6 +257,8 @@ bool crew::keeps_place(worker& self) noexcept {
 
 bool crew::wait_as_spare(worker& self) noexcept {
   const auto deadline = sync::now() + owner_.options().keep_alive;
+  if (owner_.manual() != nullptr)
+    owner_.manual()->asleep(); // M1
   while (!self.recalled()) {
     if (self.sleep_as_spare(deadline))
       continue;
@@ -264,6 +267,8 @@ bool crew::wait_as_spare(worker& self) noexcept {
     if (at == spares_.end())
       break; // recalled meanwhile
     spares_.erase(at);
+    if (owner_.manual() != nullptr)
+      owner_.manual()->woken(); // M1
     ++leaving_;
     transit_.fetch_add(1, std::memory_order_acq_rel); // as in keeps_place
     update();
@@ -298,7 +303,7 @@ void crew::wake_surplus() noexcept {
     const auto sleeper = owner_.idle().pop();
     if (!sleeper)
       return; // the others are busy and see the surplus at their job's end, or before they sleep
-    at(*sleeper).unpark();
+    owner_.wake(*sleeper);
   }
 }
 

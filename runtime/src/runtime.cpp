@@ -107,7 +107,7 @@ void runtime::resize(std::size_t workers) {
 }
 
 clock_source::time_point runtime::now() const noexcept {
-  return scheduler_->options().clock->now();
+  return detail::time_of(scheduler_->now());
 }
 
 runtime_stats runtime::stats() const {

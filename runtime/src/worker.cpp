@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <string>
 
 namespace weir::detail {
@@ -20,9 +21,14 @@ worker::~worker() = default;
 int worker::start_thread(bool searching) {
   keep_alive_ = owner_.shared_from_this();
   arrives_searching_ = searching;
+  if (owner_.manual() != nullptr)
+    owner_.manual()->woken(); // M1
   const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
-  if (error != 0)
+  if (error != 0) {
     keep_alive_.reset();
+    if (owner_.manual() != nullptr)
+      owner_.manual()->asleep();
+  }
   return error;
 }
 
@@ -31,6 +37,9 @@ void* worker::thread_main(void* self) noexcept {
   // The scheduler, and with it this worker, must outlive the loop even if its owner has let go.
   const std::shared_ptr<scheduler> keep_alive = std::move(w.keep_alive_);
   w.run_loop();
+  // Another thread may be in the slot by now.
+  if (keep_alive->manual() != nullptr)
+    keep_alive->manual()->asleep();
   return nullptr;
 }
 
@@ -133,6 +142,9 @@ worker::found worker::take_local() noexcept {
   } else if (phase == 1) {
     if (job* oldest = deque_.steal())
       return {oldest, {}};
+  } else if (phase == 2 || due_left_ != 0) {
+    if (auto f = take_due())
+      return f;
   }
   // Acquire: pairs with the release half of the exchange in push_next. The load spares the locked
   // exchange when there is nothing.
@@ -228,6 +240,37 @@ worker::found worker::steal_from(worker& victim) noexcept {
   return {};
 }
 
+worker::found worker::take_due() noexcept {
+  timers& set = owner_.timer_set();
+  timer_shard& own = set.of_worker(index_);
+  timer_shard& other = set.of_worker(++next_shard_);
+  due_left_ = due_left_ == 0 ? due_streak : due_left_ - 1;
+  while (std::min(own.next_look(), other.next_look()) != timer_queue::never) {
+    const auto now = owner_.now();
+    timer* due = own.take_due(now);
+    if (due == nullptr)
+      due = other.take_due(now);
+    if (due == nullptr)
+      break;
+    if (job* const resumed = due->fire(*thread_))
+      return {resumed, {}};
+  }
+  due_left_ = 0;
+  return {};
+}
+
+worker::found worker::take_any_due() noexcept {
+  timers& set = owner_.timer_set();
+  while (set.next_look() != timer_queue::never) {
+    timer* const due = set.take_due(owner_.now(), index_);
+    if (due == nullptr)
+      break;
+    if (job* const resumed = due->fire(*thread_))
+      return {resumed, {}};
+  }
+  return {};
+}
+
 worker::found worker::steal() noexcept {
   const std::size_t count = owner_.workers().slots();
   if (count == 1)
@@ -250,6 +293,8 @@ worker::found worker::search() noexcept {
     for (int round = 0; round < 8; ++round) {
       if (auto f = take_injected())
         return f;
+      if (auto f = take_any_due())
+        return f;
       if (auto f = steal())
         return f;
       for (int i = 0; i < 4; ++i)
@@ -271,6 +316,7 @@ worker::found worker::wait_for_work() noexcept {
       if (auto f = search()) {
         if (idle.stop_searching() && owner_.has_visible_work()) // W2
           wake_another();
+        owner_.wake_keeper_if_missing(); // K2
         return f;
       }
     }
@@ -281,7 +327,6 @@ worker::found worker::wait_for_work() noexcept {
       wake_another();
     owner_.workers().wake_surplus(); // E3
     sleep();
-    // Whoever woke this worker has counted it as searching.
     searching = true;
     if (owner_.current_state() == scheduler::state::stopped) {
       (void)idle.stop_searching(); // nothing is left that W2 could find
@@ -290,19 +335,52 @@ worker::found worker::wait_for_work() noexcept {
     if (owner_.workers().has_surplus()) {
       if (idle.stop_searching() && owner_.has_visible_work()) // W2, E2
         wake_another();
+      owner_.wake_keeper_if_missing(); // K2
       return {};
     }
   }
 }
 
 void worker::sleep() noexcept {
-  const bool elastic = owner_.options().elastic;
-  // Relaxed: retire_idle reads it as a hint.
-  if (elastic)
-    asleep_since_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);
-  if (parker_.park())
-    bump(counters_.parks);
-  if (elastic)
+  idle_set& idle = owner_.idle();
+  const auto self = static_cast<std::uint32_t>(index_);
+  // When to ask whether an elastic runtime has too many workers.
+  std::optional<sync::time_point> too_long;
+  if (owner_.options().elastic) {
+    const auto now = sync::now();
+    too_long = now + owner_.options().keep_alive;
+    // Relaxed: retire_idle reads it as a hint.
+    asleep_since_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  }
+  if (owner_.manual() != nullptr)
+    owner_.manual()->asleep(); // M1
+  for (;;) {
+    auto deadline = too_long;
+    if (owner_.manual() == nullptr && idle.is_keeper(self)) {
+      const auto until = owner_.timer_set().announce_sleep(); // K1
+      const auto now = until == timer_queue::never ? 0 : owner_.now();
+      if (until <= now) {
+        if (idle.leave_as_keeper(self))
+          break;
+        continue;
+      }
+      if (until != timer_queue::never) {
+        const auto wake = owner_.wake_time(until, now);
+        deadline = std::min(deadline.value_or(wake), wake);
+      }
+    }
+    const auto outcome = parker_.park(deadline ? &*deadline : nullptr);
+    if (outcome.slept)
+      bump(counters_.parks);
+    // Whoever woke this worker has counted it as searching.
+    if (outcome.why == parker::woken_by::unpark)
+      break;
+    if (too_long && sync::now() >= *too_long) {
+      owner_.workers().retire_idle(*too_long);
+      too_long.reset();
+    }
+  }
+  if (owner_.options().elastic)
     asleep_since_.store(0, std::memory_order_relaxed);
 }
 
@@ -426,6 +504,8 @@ void worker::leave_blocking() noexcept {
 
 void worker::recall(bool searching) noexcept {
   // Release: pairs with the acquire in recalled(); what the crew did before is seen.
+  if (owner_.manual() != nullptr)
+    owner_.manual()->woken(); // M1
   spare_word_.store(searching ? 2 : 1, std::memory_order_release);
   sync::futex_wake_one(spare_word_);
 }
