@@ -158,6 +158,7 @@ TEST_CASE("beyond the cap the call just runs, and is counted", "[blocking]") {
     CHECK_FALSE(waits.wait_for(1ms));
     door.open();
     CHECK(waits.get() == 1);
+    rt.drain();
   }
 }
 

@@ -46,13 +46,14 @@ weir::task<int> yields(int rounds) {
   co_return rounds;
 }
 
-/// Makes all workers of `rt` busy until the gate opens; true once all are.
+/// Makes all workers of `rt` busy until the gate opens; `inside` says how many are.
 void occupy(weir::runtime& rt, std::size_t workers, std::atomic<std::size_t>& inside,
             test::gate& door) {
   for (std::size_t i = 0; i < workers; ++i) {
     rt.post([&] {
       ++inside;
       door.pass();
+      --inside;
     });
     test::eventually([&] { return inside == i + 1; });
   }
@@ -113,8 +114,11 @@ TEST_CASE("a resize takes effect: so many run, and each thread calls both hooks"
       test::gate door;
       std::atomic<std::size_t> inside{0};
       occupy(rt, wanted, inside, door);
-      CHECK(rt.submit([] { return 1; }).wait_for(0ns) == false);
+      auto waits = rt.submit([] { return 1; });
+      CHECK_FALSE(waits.wait_for(0ns));
       door.open();
+      CHECK(waits.get() == 1);
+      test::eventually([&] { return inside == 0; });
     }
     rt.drain();
     CHECK(rt.stats().accepted == rt.stats().ended);
@@ -214,7 +218,11 @@ TEST_CASE("threads that have left are joined, however often the runtime is resiz
   for (int i = 0; i < test::rounds(200); ++i) {
     rt.resize(4);
     rt.resize(1);
+    // Else they are still there when they are needed again.
+    if (i % 2 == 0)
+      test::eventually([&] { return rt.stats().running_workers == 1; });
   }
+  CHECK(rt.stats().threads_started > static_cast<std::uint64_t>(test::rounds(200)));
   // No sleep makes this hold: the threads leave by themselves.
   test::eventually([&] { return threads_of_process() == threads_before; });
   CHECK(rt.submit([] { return 1; }).get() == 1);
@@ -388,6 +396,7 @@ TEST_CASE("a runtime that is not elastic does not grow", "[elastic]") {
   CHECK(rt.stats().threads_started == 1);
   CHECK(rt.workers() == 1);
   door.open();
+  rt.drain();
 }
 
 TEST_CASE("workers of an elastic runtime that are idle too long leave, down to the minimum",
