@@ -6,9 +6,7 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
-#include <string>
 
 namespace weir::detail {
 
@@ -53,17 +51,9 @@ void worker::call_hook(const std::function<void(std::size_t)>& hook) noexcept {
   }
 }
 
-void worker::name_thread(const std::string& prefix) const noexcept {
-  std::array<char, 32> name{};
-  const auto length = prefix.copy(name.data(), 16);
-  name[length] = '-';
-  std::to_chars(name.data() + length + 1, name.data() + name.size() - 1, index_);
-  sync::name_this_thread(name.data());
-}
-
 void worker::run_loop() noexcept {
   const auto& options = owner_.options();
-  name_thread(options.thread_name);
+  sync::name_this_thread(options.thread_name, index_);
   thread_state& thread = this_thread();
   thread_ = &thread;
   thread.self = this;

@@ -123,7 +123,6 @@ class worker {
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
-  void name_thread(const std::string& prefix) const noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
   std::uint32_t random() noexcept;
 
