@@ -3,9 +3,12 @@
 /// All of weir.
 #pragma once
 
+#include <weir/blocking.hpp>
+#include <weir/blocking_executor.hpp>
 #include <weir/clock.hpp>
 #include <weir/cpus.hpp>
 #include <weir/error.hpp>
+#include <weir/executor.hpp>
 #include <weir/handle.hpp>
 #include <weir/manual_clock.hpp>
 #include <weir/pool/fixed_pool.hpp>

@@ -31,6 +31,8 @@ enum class errc {
   already_awaited,
   /// A worker thread could not be started. The text holds the system's reason.
   thread_start_failed,
+  /// A bounded queue is full. The text names the bound.
+  queue_full,
 };
 
 /// The category of `errc`; its name is "weir".
