@@ -9,6 +9,18 @@
 
 namespace weir::detail {
 
+namespace {
+
+/// The calling code as `has_turn_` names it.
+const void* caller() noexcept {
+  const thread_state& thread = this_thread();
+  if (thread.current != nullptr)
+    return thread.current;
+  return &thread;
+}
+
+} // namespace
+
 strand_engine::strand_engine(scheduler& home) noexcept : job(&run_turns), home_(&home) {}
 
 strand_engine::~strand_engine() = default;
@@ -76,9 +88,11 @@ bool strand_engine::withdraw(section_node& node) noexcept {
 
 bool strand_engine::on_strand() const noexcept {
   // Relaxed: only the thread or task that has the turn can find itself here.
-  const void* const holder = has_turn_.load(std::memory_order_relaxed);
-  const thread_state& thread = this_thread();
-  return holder != nullptr && (holder == &thread || holder == thread.current);
+  return has_turn_.load(std::memory_order_relaxed) == caller();
+}
+
+void strand_engine::take_over() noexcept {
+  has_turn_.store(caller(), std::memory_order_relaxed); // see on_strand
 }
 
 void strand_engine::skip_withdrawn() noexcept {

@@ -18,14 +18,19 @@
 namespace weir {
 
 /// A part of a coroutine that has a strand's turn; the turn ends with this. May be empty.
-/// Thread safety: one thread at a time.
+///
+/// It belongs to the task that entered it, or that moved it last (on a thread that runs no task: to
+/// that thread), which must not end before it. Thread safety: one thread at a time.
 class [[nodiscard("dropping it ends the section")]] strand_section {
  public:
   strand_section() noexcept {}
   /// For the library: takes over the turn.
   explicit strand_section(detail::strand_engine& entered) noexcept : entered_(&entered) {}
   strand_section(strand_section&& other) noexcept
-      : entered_(std::exchange(other.entered_, nullptr)) {}
+      : entered_(std::exchange(other.entered_, nullptr)) {
+    if (entered_ != nullptr)
+      entered_->take_over();
+  }
   strand_section& operator=(strand_section&& other) noexcept {
     strand_section(std::move(other)).swap(*this);
     return *this;

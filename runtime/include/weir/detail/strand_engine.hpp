@@ -57,6 +57,8 @@ class WEIR_API strand_engine final : public job,
   /// Throws `errc::would_deadlock` if the task has the turn already, and `std::bad_alloc`.
   [[nodiscard]] bool enter_or_wait(section_node& node);
   [[nodiscard]] bool withdraw(section_node& node) noexcept;
+  /// The calling code has the section from now on.
+  void take_over() noexcept;
   /// The end of a section.
   void leave() noexcept;
 
@@ -92,8 +94,8 @@ class WEIR_API strand_engine final : public job,
   void turn_ended(thread_state& thread) noexcept;
 
   scheduler* home_;
-  // Who has the turn: the thread of a posted callable, or the scope of a task. Only compared, by
-  // code that asks whether it is itself.
+  // Who has the turn: the scope of a task, or a thread that runs none. Only compared, by code that
+  // asks whether it is itself.
   sync::atomic<const void*> has_turn_{nullptr};
   sync::atomic<std::uint32_t> turn_{with_runner};
   // Whether the runner is a root task. Used by who has the turn.
