@@ -262,7 +262,7 @@ TEST_CASE("everything that is pushed is popped once, in each producer's order", 
       weir::queue<std::pair<int, int>> q(capacity);
       const int count = test::rounds(800);
       constexpr int producers = 4;
-      const auto produce = [&q, count](int who) -> weir::task<> {
+      const auto produce = [&](int who) -> weir::task<> {
         for (int i = 0; i < count; ++i)
           co_await q.push({who, i});
       };

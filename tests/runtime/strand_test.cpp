@@ -345,8 +345,9 @@ TEST_CASE("stopping drops what is queued", "[strand]") {
     for (auto& handle : queued)
       cancelled += ending_of(handle) == ending::cancelled ? 1 : 0;
     CHECK(cancelled == 201);
-    CHECK(ending_of(waits) == ending::cancelled);
-    CHECK(ran == 0);
+    // It has started, so that it may get its turn before it is cancelled.
+    const int sections = ending_of(waits) == ending::value ? 1 : 0;
+    CHECK(ran == sections);
     CHECK(alive.use_count() == 1);
     CHECK(code_of([&] { (void)s.submit([] {}); }) == weir::errc::stopped);
   }
@@ -434,8 +435,8 @@ TEST_CASE("work submitted while the runtime stops runs or is cancelled", "[stran
       for (int i = 0; i < 50; ++i) {
         try {
           handles.push_back(s.submit([&ran] { ++ran; }));
-        } catch (const weir::error&) {
-          ++refused;
+        } catch (const weir::error& e) {
+          refused += e.code() == weir::errc::stopped ? 1 : 0;
         }
       }
       int done = 0;
@@ -443,7 +444,7 @@ TEST_CASE("work submitted while the runtime stops runs or is cancelled", "[stran
         done += ending_of(handle) == ending::value ? 1 : 0;
       stopper.join();
       wrong += ending_of(section) == ending::value ? 0 : 1; // a stopped home excludes all the same
-      wrong += ran == done + 50 ? 0 : 1;
+      wrong += ran == done + 50 && refused + static_cast<int>(handles.size()) == 50 ? 0 : 1;
     }
     CHECK(wrong == 0);
   }

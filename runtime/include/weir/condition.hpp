@@ -42,10 +42,7 @@ class WEIR_API condition {
   /// Waits until `predicate()`, called with the mutex held, is true; not at all if it is so now.
   /// One frame from the cache.
   template <std::predicate<> Predicate>
-  task<> wait(mutex_guard& guard, Predicate predicate) {
-    while (!predicate())
-      co_await wait(guard);
-  }
+  task<> wait(mutex_guard& guard, Predicate predicate);
 
   /// Lets the oldest waiter, or all, go on when they get the mutex. The caller need not hold it.
   void notify_one() noexcept;
@@ -86,6 +83,12 @@ class condition::wait_awaiter : public detail::list_awaiter<wait_awaiter> {
 
 inline condition::wait_awaiter condition::wait(mutex_guard& guard) noexcept {
   return wait_awaiter(*this, guard);
+}
+
+template <std::predicate<> Predicate>
+task<> condition::wait(mutex_guard& guard, Predicate predicate) {
+  while (!predicate())
+    co_await wait(guard);
 }
 
 } // namespace weir
