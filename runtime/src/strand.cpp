@@ -26,18 +26,18 @@ strand_engine::strand_engine(scheduler& home) noexcept : job(&run_turns), home_(
 strand_engine::~strand_engine() = default;
 
 void strand_engine::post(thread_state& thread, job& posted) {
-  append(thread, {kind::posted, &posted});
+  append(thread, kind::posted, &posted);
 }
 
 void strand_engine::submit(thread_state& thread, task_block& task) {
   task.set_hook(*this);
-  append(thread, {kind::task, &task});
+  append(thread, kind::task, &task);
 }
 
-void strand_engine::append(thread_state& thread, item added) {
+void strand_engine::append(thread_state& thread, kind what, void* which) {
   {
     const std::scoped_lock lock(mutex_);
-    items_.push_back(std::move(added));
+    items_.push_back({what, which});
     if (busy_)
       return;
     busy_ = true;

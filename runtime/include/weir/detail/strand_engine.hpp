@@ -87,7 +87,7 @@ class WEIR_API strand_engine final : public job,
   /// \return whether the runner goes on; if not, the engine may be gone.
   [[nodiscard]] bool run_task(thread_state& thread, task_block& task) noexcept;
 
-  void append(thread_state& thread, item added);
+  void append(thread_state& thread, kind what, void* which);
   [[nodiscard]] item take() noexcept;
   void skip_withdrawn() noexcept;
   [[nodiscard]] std::shared_ptr<strand_engine> become_idle() noexcept;

@@ -119,9 +119,6 @@ class wait_list {
 template <class Derived, class Node = wait_node>
 class list_awaiter : public Node {
  public:
-  explicit list_awaiter(suspension::withdraw_function withdraw) noexcept : Node(withdraw) {}
-  list_awaiter(list_awaiter&& unused) noexcept : Node(std::move(unused)) {}
-
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
   template <class Promise>
@@ -142,6 +139,12 @@ class list_awaiter : public Node {
     this->retract();
     return false;
   }
+
+ private:
+  friend Derived;
+
+  explicit list_awaiter(suspension::withdraw_function withdraw) noexcept : Node(withdraw) {}
+  list_awaiter(list_awaiter&& unused) noexcept : Node(std::move(unused)) {}
 };
 
 } // namespace weir::detail
