@@ -57,6 +57,9 @@ struct runtime_stats {
   std::uint64_t outside_wakes = 0;
   /// Exceptions that went to the runtime's handler.
   std::uint64_t unhandled_exceptions = 0;
+  /// Exceptions that gave way to an earlier one: of further children of a `when_all` or a task
+  /// group that has failed already, and of those that a `when_any` did not need.
+  std::uint64_t suppressed_exceptions = 0;
 };
 
 } // namespace weir
