@@ -60,6 +60,10 @@ bool join::record_failure(child& which, child_end how) noexcept {
   return true;
 }
 
+stop_reason join::reason_or(stop_cause own) const noexcept {
+  return scope().stop_requested() ? scope().reason() : stop_reason(own);
+}
+
 void join::check_failures() {
   check();
   if (error_ != nullptr)

@@ -13,7 +13,7 @@ all_join::~all_join() = default;
 
 void all_join::failed(child& which, child_end how) noexcept {
   if (record_failure(which, how) && stops_others_)
-    stop_children(stop_cause::sibling_failed, &which);
+    stop_children(reason_or(stop_cause::sibling_failed), &which);
 }
 
 void all_join::child_ended(child& which, child_end how, thread_state&) noexcept {
@@ -28,7 +28,7 @@ void any_join::child_ended(child& which, child_end how, thread_state&) noexcept 
   // Relaxed: read by the parent, which comes after every leave().
   if (winner_.compare_exchange_strong(none, &which, std::memory_order_relaxed)) {
     how_ = how;
-    stop_children(stop_cause::not_needed, &which);
+    stop_children(reason_or(stop_cause::not_needed), &which);
   } else if (how == child_end::failed) {
     count_suppressed(scope().root().home());
   }

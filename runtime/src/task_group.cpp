@@ -92,7 +92,7 @@ void task_group::child_ended(detail::child& which, child_end how, detail::thread
   const bool is_body = &which == body_;
   const bool failed = how == child_end::failed || (is_body && how == child_end::cancelled);
   if (failed && record_failure(which, how) && stops_others_)
-    (void)request_stop(stop_cause::sibling_failed);
+    (void)request_stop(reason_or(stop_cause::sibling_failed));
   if (is_body)
     return;
   auto& c = static_cast<group_child&>(which);

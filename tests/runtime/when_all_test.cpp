@@ -341,13 +341,14 @@ TEST_CASE("stop races with the ends of children and with their failures", "[when
 TEST_CASE("a runtime that stops ends the children of a when_all", "[when_all]") {
   for (const auto workers : test::worker_counts) {
     std::atomic<int> stopped{0};
-    std::atomic<bool> ready{false};
+    std::atomic<int> waiting{0};
     weir::runtime rt{{.workers = workers}};
     const auto parent = [&]() -> weir::task<> {
-      co_await weir::when_all(forever(stopped, weir::stop_cause::shutdown), test::set(ready));
+      co_await weir::when_all(test::waits(waiting, stopped, weir::stop_cause::shutdown),
+                              test::number(1));
     };
     auto handle = rt.spawn(parent());
-    test::eventually([&] { return ready.load(); });
+    test::eventually([&] { return waiting == 1; });
     rt.stop();
     CHECK_THROWS_AS(handle.get(), weir::task_cancelled);
     CHECK(stopped == 1);

@@ -65,14 +65,22 @@ class endless : weir::detail::suspension {
   void await_resume() const { check(); }
 };
 
-/// Waits until it is stopped; counts that if it was for this cause.
-inline weir::task<> forever(std::atomic<int>& stopped, weir::stop_cause expected) {
+/// Counts itself as waiting, waits until it is stopped, and counts that if it was for this cause.
+inline weir::task<> waits(std::atomic<int>& waiting, std::atomic<int>& stopped,
+                          weir::stop_cause expected) {
   try {
+    ++waiting;
     co_await endless();
   } catch (const weir::task_cancelled& cancelled) {
     stopped += cancelled.reason().cause() == expected ? 1 : 0;
     throw;
   }
+}
+
+/// As `waits`.
+inline weir::task<> forever(std::atomic<int>& stopped, weir::stop_cause expected) {
+  std::atomic<int> waiting{0};
+  co_await waits(waiting, stopped, expected);
 }
 
 /// Requests stop of the task that runs here.

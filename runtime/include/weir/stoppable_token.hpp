@@ -17,7 +17,10 @@ struct any_stop_callback {
 };
 
 template <class Token, class Callback>
-struct stop_callback_for {
+struct stop_callback_for {};
+template <class Token, class Callback>
+  requires requires { typename Token::template callback_type<Callback>; }
+struct stop_callback_for<Token, Callback> {
   using type = typename Token::template callback_type<Callback>;
 };
 template <class Callback>

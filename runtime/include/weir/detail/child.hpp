@@ -146,6 +146,9 @@ class WEIR_API join : public suspension {
   /// \return whether `which` is the first of its kind.
   bool record_failure(child& which, child_end how) noexcept;
 
+  /// Why a child's siblings are stopped: because the parent is, or else for `own`.
+  [[nodiscard]] stop_reason reason_or(stop_cause own) const noexcept;
+
   /// When the parent goes on: throws `task_cancelled` if nothing was started, else the first
   /// exception, else the first cancellation; this one with the parent's reason if stop was
   /// requested of the parent.
