@@ -66,15 +66,17 @@ void completion_queue::push(child& ended, thread_state& thread) noexcept {
 bool completion_queue::pop_awaiter::suspend(promise_base& promise) noexcept {
   if (!prepare(*promise.scope, promise))
     return false;
+  bool waits = false;
   {
     const std::scoped_lock lock(from_->mutex_);
     taken_ = from_->first_;
-    if (taken_ == nullptr)
-      from_->waiting_ = this;
+    waits = taken_ == nullptr;
+    if (waits)
+      from_->waiting_ = this; // from here on `taken_` is written by who pushes
     else
       from_->first_ = taken_->next_ended;
   }
-  if (taken_ == nullptr)
+  if (waits)
     return commit();
   retract();
   return false;
