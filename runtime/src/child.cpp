@@ -37,12 +37,14 @@ void child::finish(thread_state& thread, bool started) noexcept {
   owner.leave(thread);
 }
 
-void join::leave(thread_state& thread) noexcept {
+job* join::left() noexcept {
   // Acquire-release: the last one, and by it the parent, sees what all others have done.
-  if (pending_.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
-  scheduler& home = scope().home();
-  if (job* const resume = complete())
+  return pending_.fetch_sub(1, std::memory_order_acq_rel) == 1 ? complete() : nullptr;
+}
+
+void join::leave(thread_state& thread) noexcept {
+  scheduler& home = scope().home(); // afterwards it may be gone
+  if (job* const resume = left())
     schedule_chained(home, thread, *resume);
 }
 
@@ -94,6 +96,7 @@ void fork_join::require_startable() const {
 void fork_join::attach_children(const task_scope& parent) noexcept {
   for (child* c = last_; c != nullptr; c = c->next)
     c->attach(*this, parent);
+  enter(count_);
 }
 
 bool fork_join::start_children() noexcept {
@@ -102,7 +105,6 @@ bool fork_join::start_children() noexcept {
     retract();
     return false;
   }
-  enter(count_);
   (void)commit(); // J4: nobody can complete it yet, so that it stays suspended
   thread_state& thread = this_thread();
   scheduler& home = scope().home();

@@ -28,6 +28,8 @@ class category final : public std::error_category {
       return "already_awaited";
     case errc::thread_start_failed:
       return "thread_start_failed";
+    case errc::timed_out:
+      return "timed_out";
     }
     return "unknown";
   }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Who sleeps and who searches: one word that submitters read and sleepers change.
 //
-//   bits  0-15  top of the stack of sleeping workers (index + 1; 0: nobody sleeps)
-//   bits 16-31  number of searching workers
-//   bits 32-63  tag, changes with every push and pop, so that a stale `next` is never believed
+//   bits  0-11  top of the stack of sleeping workers (index + 1; 0: none)
+//   bits 12-23  the keeper (index + 1; 0: none): a sleeper beside the stack, who watches the timers
+//   bits 24-35  number of searching workers
+//   bits 36-63  tag, changes with every push and pop, so that a stale `next` is never believed
 //
 // The sleepers form a stack, so that the worker that slept last, with the warmest cache, wakes
-// first.
+// first. The first to sleep becomes the keeper, who is woken last, when nobody else sleeps.
 //
 // Invariants (docs/scheduler.md has the argument; tests name them):
 // W1  Whoever publishes work looks at this word afterwards. If nobody searches and somebody sleeps,
@@ -32,7 +33,9 @@ namespace weir::detail {
 
 class idle_set {
  public:
-  /// For workers 0 to `capacity` - 1; at most 65534.
+  static constexpr std::size_t largest_capacity = 4094;
+
+  /// For workers 0 to `capacity` - 1.
   explicit idle_set(std::size_t capacity)
       : next_(std::make_unique<sync::atomic<std::uint16_t>[]>(capacity)) {}
 
@@ -54,15 +57,20 @@ class idle_set {
     return searching(word_.fetch_sub(one_searching, std::memory_order_seq_cst)) == 1;
   }
 
-  /// Puts worker `index` to the sleepers; a searcher stops searching in the same step.
+  /// Puts worker `index` to the sleepers, as the keeper if there is none; a searcher stops
+  /// searching in the same step.
   /// \return whether nobody searches now; then W3 is the caller's duty.
   [[nodiscard]] bool push(std::uint32_t index, bool was_searching) noexcept {
     auto seen = word_.load(std::memory_order_relaxed);
     std::uint64_t wanted = 0;
     do {
-      // Relaxed: published by the exchange below, read after an acquire of the word.
-      next_[index].store(static_cast<std::uint16_t>(top(seen)), std::memory_order_relaxed);
-      wanted = next_tag(seen) | (seen & searching_mask) | (index + 1);
+      if (keeper(seen) == 0) {
+        wanted = next_tag(seen) | (seen & (searching_mask | top_mask)) | keeper_field(index + 1);
+      } else {
+        // Relaxed: published by the exchange below, read after an acquire of the word.
+        next_[index].store(static_cast<std::uint16_t>(top(seen)), std::memory_order_relaxed);
+        wanted = next_tag(seen) | (seen & (searching_mask | keeper_mask)) | (index + 1);
+      }
       if (was_searching)
         wanted -= one_searching;
       // Seq_cst: pairs with the publishers' load in pop_if_nobody_searches (W3).
@@ -71,11 +79,43 @@ class idle_set {
     return searching(wanted) == 0;
   }
 
+  /// Whether worker `index` is the keeper. Its own thread asks: nobody else makes it so.
+  [[nodiscard]] bool is_keeper(std::uint32_t index) const noexcept {
+    return keeper(word_.load(std::memory_order_relaxed)) == index + 1;
+  }
+
+  /// The keeper, if there is one.
+  [[nodiscard]] std::optional<std::uint32_t> find_keeper() const noexcept {
+    // Seq_cst: K1 and K2, after a timer was armed.
+    const auto found = keeper(word_.load(std::memory_order_seq_cst));
+    return found == 0 ? std::nullopt : std::optional(found - 1);
+  }
+
+  /// Whether workers sleep and none of them is the keeper (K2).
+  [[nodiscard]] bool sleeps_without_keeper() const noexcept {
+    const auto seen = word_.load(std::memory_order_seq_cst);
+    return keeper(seen) == 0 && top(seen) != 0;
+  }
+
+  /// The keeper wakes up by itself, as a searcher.
+  /// \return false if somebody has taken it off the set meanwhile; then an unpark is coming.
+  [[nodiscard]] bool leave_as_keeper(std::uint32_t index) noexcept {
+    auto seen = word_.load(std::memory_order_relaxed);
+    while (keeper(seen) == index + 1) {
+      const auto wanted = next_tag(seen) | ((seen & (searching_mask | top_mask)) + one_searching);
+      // Seq_cst: publishers that read this value rely on W2. Relaxed on failure: retried.
+      if (word_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst,
+                                      std::memory_order_relaxed))
+        return true;
+    }
+    return false;
+  }
+
   /// W1: takes a sleeper off the stack, as a searcher, unless somebody searches or nobody sleeps.
   [[nodiscard]] std::optional<std::uint32_t> pop_if_nobody_searches() noexcept {
     // Seq_cst: pairs with push and stop_searching.
     auto seen = word_.load(std::memory_order_seq_cst);
-    while (searching(seen) == 0 && top(seen) != 0) {
+    while (searching(seen) == 0 && somebody_sleeps(seen)) {
       if (auto index = try_pop(seen))
         return index;
     }
@@ -85,7 +125,7 @@ class idle_set {
   /// Takes any sleeper off the stack, as a searcher: for wake-ups that everybody must get.
   [[nodiscard]] std::optional<std::uint32_t> pop() noexcept {
     auto seen = word_.load(std::memory_order_seq_cst);
-    while (top(seen) != 0) {
+    while (somebody_sleeps(seen)) {
       if (auto index = try_pop(seen))
         return index;
     }
@@ -98,24 +138,42 @@ class idle_set {
   }
 
  private:
-  static constexpr std::uint64_t one_searching = std::uint64_t{1} << 16;
-  static constexpr std::uint64_t searching_mask = std::uint64_t{0xffff} << 16;
+  static constexpr std::uint64_t field = 0xfff;
+  static constexpr std::uint64_t top_mask = field;
+  static constexpr std::uint64_t keeper_mask = field << 12;
+  static constexpr std::uint64_t searching_mask = field << 24;
+  static constexpr std::uint64_t one_searching = std::uint64_t{1} << 24;
+  static constexpr std::uint64_t one_tag = std::uint64_t{1} << 36;
 
   static constexpr std::uint32_t top(std::uint64_t word) noexcept {
-    return static_cast<std::uint32_t>(word & 0xffff);
+    return static_cast<std::uint32_t>(word & field);
+  }
+  static constexpr std::uint32_t keeper(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>((word >> 12) & field);
+  }
+  static constexpr std::uint64_t keeper_field(std::uint64_t number) noexcept {
+    return number << 12;
   }
   static constexpr std::uint32_t searching(std::uint64_t word) noexcept {
-    return static_cast<std::uint32_t>((word & searching_mask) >> 16);
+    return static_cast<std::uint32_t>((word >> 24) & field);
+  }
+  static constexpr bool somebody_sleeps(std::uint64_t word) noexcept {
+    return (word & (top_mask | keeper_mask)) != 0;
   }
   static constexpr std::uint64_t next_tag(std::uint64_t word) noexcept {
-    return ((word >> 32) + 1) << 32;
+    return (word & ~(one_tag - 1)) + one_tag;
   }
 
   std::optional<std::uint32_t> try_pop(std::uint64_t& seen) noexcept {
-    const std::uint32_t index = top(seen) - 1;
-    // Relaxed: `seen` was acquired, and the tag makes the exchange fail if the stack has changed.
-    const std::uint64_t below = next_[index].load(std::memory_order_relaxed);
-    const std::uint64_t wanted = next_tag(seen) | ((seen & searching_mask) + one_searching) | below;
+    std::uint32_t index = 0;
+    std::uint64_t wanted = next_tag(seen) | ((seen & searching_mask) + one_searching);
+    if (top(seen) != 0) {
+      index = top(seen) - 1;
+      // Relaxed: `seen` was acquired, and the tag makes the exchange fail if the stack has changed.
+      wanted |= next_[index].load(std::memory_order_relaxed) | (seen & keeper_mask);
+    } else {
+      index = keeper(seen) - 1;
+    }
     if (word_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst,
                                     std::memory_order_seq_cst))
       return index;

@@ -84,7 +84,7 @@ std::size_t runtime::workers() const noexcept {
 }
 
 clock_source::time_point runtime::now() const noexcept {
-  return scheduler_->options().clock->now();
+  return detail::time_of(scheduler_->now());
 }
 
 runtime_stats runtime::stats() const {

@@ -3,6 +3,7 @@
 
 #include <weir/error.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
@@ -27,7 +28,9 @@ void unhandled_sink::report(std::exception_ptr error) const noexcept {
 }
 
 scheduler::scheduler(scheduler_options options)
-    : options_(std::move(options)), idle_(options_.max_workers),
+    : options_(std::move(options)), idle_(options_.max_workers), manual_(options_.clock->manual()),
+      // One queue for a manual clock, so that equal deadlines keep their order across workers.
+      timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()),
       unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
   auto sink = std::make_shared<unhandled_sink>();
   if (options_.on_unhandled_exception) {
@@ -41,9 +44,13 @@ scheduler::scheduler(scheduler_options options)
   workers_.reserve(options_.max_workers);
   for (std::size_t i = 0; i < options_.workers; ++i)
     workers_.push_back(std::make_unique<worker>(*this, i));
+  if (manual_ != nullptr)
+    manual_->attach(*this);
 }
 
 scheduler::~scheduler() {
+  if (manual_ != nullptr)
+    manual_->detach(*this);
   // The submitter of the task that ended this runtime may still be on its way out.
   injector_.wait_for_submitters(this_thread());
 }
@@ -263,17 +270,54 @@ void scheduler::wake_from_outside() noexcept {
     outside_wakes_.fetch_add(1, std::memory_order_relaxed); // a figure
 }
 
+void scheduler::wake(std::uint32_t index) noexcept {
+  if (manual_ != nullptr)
+    manual_->woken(); // M1
+  workers_[index]->unpark();
+}
+
 bool scheduler::wake_one() noexcept {
   const auto index = idle_.pop_if_nobody_searches();
   if (!index)
     return false;
-  workers_[*index]->unpark();
+  wake(*index);
   return true;
 }
 
 void scheduler::wake_all() noexcept {
   while (const auto index = idle_.pop())
-    workers_[*index]->unpark();
+    wake(*index);
+}
+
+void scheduler::wake_keeper_if_missing() noexcept {
+  if (manual_ != nullptr || !idle_.sleeps_without_keeper() ||
+      timers_.next_look() == timer_queue::never)
+    return;
+  if (const auto index = idle_.pop())
+    wake(*index);
+}
+
+void scheduler::wake_for_timers() noexcept {
+  if (const auto index = idle_.pop())
+    wake(*index);
+}
+
+sync::time_point scheduler::wake_time(timer_queue::key until, timer_queue::key now) const noexcept {
+  if (options_.clock == &clock_source::steady())
+    return time_of(until);
+  return sync::now() + (time_of(until) - time_of(now));
+}
+
+void scheduler::arm(timer& t, thread_state& thread, timer_queue::key deadline) noexcept {
+  timers_.of_worker(thread.home == this ? thread.self->index() : 0).arm(t, deadline);
+  // From here on the timer may have fired and be gone.
+  if (manual_ != nullptr)
+    return;
+  if (timers_.keeper_is_late(deadline)) {
+    if (const auto keeper = idle_.find_keeper())
+      workers_[*keeper]->poke();
+  }
+  wake_keeper_if_missing();
 }
 
 bool scheduler::injector_may_have_work() const noexcept {
@@ -292,7 +336,8 @@ bool scheduler::has_visible_work() const noexcept {
     if (w->has_visible_work())
       return true;
   }
-  return false;
+  const auto look = timers_.next_look();
+  return look != timer_queue::never && look <= now();
 }
 
 std::uint64_t scheduler::ended() const noexcept {
@@ -347,6 +392,15 @@ runtime_stats scheduler::stats() const {
 }
 
 // What the headers call.
+
+void timer::arm(scheduler& target, thread_state& thread,
+                clock_source::time_point deadline) noexcept {
+  target.arm(*this, thread, key_of(deadline));
+}
+
+bool timer::cancel() noexcept {
+  return shard_->cancel(*this);
+}
 
 bool is_part_of_stopping(scheduler& home, const std::exception_ptr& error) noexcept {
   try {

@@ -18,6 +18,8 @@
 #include "idle_set.hpp"
 #include "injector.hpp"
 #include "live_tasks.hpp"
+#include "manual_time.hpp"
+#include "timers.hpp"
 #include "worker.hpp"
 
 #include <weir/clock.hpp>
@@ -89,6 +91,21 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] bool has_visible_work() const noexcept;
   /// W1. \return whether a worker was woken.
   bool wake_one() noexcept;
+  /// K2: makes a sleeper search and become the keeper, if sleepers have none and timers are armed.
+  void wake_keeper_if_missing() noexcept;
+  /// Wakes a sleeper because the manual clock has moved.
+  void wake_for_timers() noexcept;
+  /// The time of the clock.
+  [[nodiscard]] timer_queue::key now() const noexcept {
+    return manual_ != nullptr ? manual_->now() : key_of(options_.clock->now());
+  }
+  /// Until when a keeper may sleep that has to look at `until`; of the steady clock.
+  [[nodiscard]] sync::time_point wake_time(timer_queue::key until,
+                                           timer_queue::key now) const noexcept;
+  [[nodiscard]] manual_time* manual() const noexcept { return manual_; }
+  [[nodiscard]] timers& timer_set() noexcept { return timers_; }
+  /// K1, K2. From any thread.
+  void arm(timer& t, thread_state& thread, timer_queue::key deadline) noexcept;
   /// S3. Wakes everybody if the state is stopped.
   void stop_if_quiescent() noexcept;
 
@@ -117,6 +134,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Runs a job of a closed runtime on this outside thread as one that must not start.
   void drop(thread_state& thread, job& j) noexcept;
   void wake_all() noexcept;
+  void wake(std::uint32_t index) noexcept;
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   [[nodiscard]] std::uint64_t ended() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
@@ -130,6 +148,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   injector injector_;
   std::vector<std::unique_ptr<worker>> workers_;
   live_tasks live_;
+  manual_time* const manual_;
+  timers timers_;
 
   // Cold: shutdown and rare events.
   alignas(sync::line_size) sync::atomic<std::uint32_t> stopped_word_{0};

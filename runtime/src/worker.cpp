@@ -19,9 +19,14 @@ worker::~worker() = default;
 
 int worker::start_thread() {
   keep_alive_ = owner_.shared_from_this();
+  if (owner_.manual() != nullptr)
+    owner_.manual()->woken(); // M1
   const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
-  if (error != 0)
+  if (error != 0) {
     keep_alive_.reset();
+    if (owner_.manual() != nullptr)
+      owner_.manual()->asleep();
+  }
   return error;
 }
 
@@ -40,6 +45,8 @@ void* worker::thread_main(void* self) noexcept {
   // The scheduler, and with it this worker, must outlive the loop even if its owner has let go.
   const std::shared_ptr<scheduler> keep_alive = std::move(w.keep_alive_);
   w.run_loop();
+  if (w.owner_.manual() != nullptr)
+    w.owner_.manual()->asleep();
   return nullptr;
 }
 
@@ -113,6 +120,9 @@ worker::found worker::take_local() noexcept {
   } else if (phase == 1) {
     if (job* oldest = deque_.steal())
       return {oldest, {}};
+  } else if (phase == 2 || due_left_ != 0) {
+    if (auto f = take_due())
+      return f;
   }
   // Acquire: pairs with the release half of the exchange in push_next. The load spares the locked
   // exchange when there is nothing.
@@ -208,6 +218,37 @@ worker::found worker::steal_from(worker& victim) noexcept {
   return {};
 }
 
+worker::found worker::take_due() noexcept {
+  timers& set = owner_.timer_set();
+  timer_shard& own = set.of_worker(index_);
+  timer_shard& other = set.of_worker(++next_shard_);
+  due_left_ = due_left_ == 0 ? due_streak : due_left_ - 1;
+  while (std::min(own.next_look(), other.next_look()) != timer_queue::never) {
+    const auto now = owner_.now();
+    timer* due = own.take_due(now);
+    if (due == nullptr)
+      due = other.take_due(now);
+    if (due == nullptr)
+      break;
+    if (job* const resumed = due->fire(*thread_))
+      return {resumed, {}};
+  }
+  due_left_ = 0;
+  return {};
+}
+
+worker::found worker::take_any_due() noexcept {
+  timers& set = owner_.timer_set();
+  while (set.next_look() != timer_queue::never) {
+    timer* const due = set.take_due(owner_.now(), index_);
+    if (due == nullptr)
+      break;
+    if (job* const resumed = due->fire(*thread_))
+      return {resumed, {}};
+  }
+  return {};
+}
+
 worker::found worker::steal() noexcept {
   const std::size_t count = owner_.worker_count();
   if (count == 1)
@@ -230,6 +271,8 @@ worker::found worker::search() noexcept {
     for (int round = 0; round < 8; ++round) {
       if (auto f = take_injected())
         return f;
+      if (auto f = take_any_due())
+        return f;
       if (auto f = steal())
         return f;
       for (int i = 0; i < 4; ++i)
@@ -251,6 +294,7 @@ worker::found worker::wait_for_work() noexcept {
       if (auto f = search()) {
         if (idle.stop_searching() && owner_.has_visible_work()) // W2
           wake_another();
+        owner_.wake_keeper_if_missing(); // K2
         return f;
       }
     }
@@ -259,14 +303,40 @@ worker::found worker::wait_for_work() noexcept {
       owner_.stop_if_quiescent(); // S3; wakes this worker too if the state is stopped
     if (nobody_searches && owner_.has_visible_work()) // W3
       wake_another();
-    if (parker_.park())
-      bump(counters_.parks);
-    // Whoever woke this worker has counted it as searching.
+    sleep();
     searching = true;
     if (owner_.current_state() == scheduler::state::stopped) {
       (void)idle.stop_searching(); // nothing is left that W2 could find
       return {};
     }
+  }
+}
+
+void worker::sleep() noexcept {
+  idle_set& idle = owner_.idle();
+  const auto self = static_cast<std::uint32_t>(index_);
+  if (owner_.manual() != nullptr)
+    owner_.manual()->asleep(); // M1
+  for (;;) {
+    parker::outcome outcome{};
+    if (owner_.manual() != nullptr || !idle.is_keeper(self)) {
+      outcome = parker_.park();
+    } else if (const auto until = owner_.timer_set().announce_sleep(); // K1
+               until == timer_queue::never) {
+      outcome = parker_.park();
+    } else if (const auto now = owner_.now(); until > now) {
+      const auto deadline = owner_.wake_time(until, now);
+      outcome = parker_.park(&deadline);
+    } else if (idle.leave_as_keeper(self)) {
+      return;
+    } else {
+      continue;
+    }
+    if (outcome.slept)
+      bump(counters_.parks);
+    // Whoever woke this worker has counted it as searching.
+    if (outcome.why == parker::woken_by::unpark)
+      return;
   }
 }
 

@@ -37,6 +37,8 @@ class worker {
 
   // Any thread.
   void unpark() noexcept { parker_.unpark(); }
+  void poke() noexcept { parker_.poke(); }
+  [[nodiscard]] std::size_t index() const noexcept { return index_; }
   [[nodiscard]] bool has_visible_work() const noexcept;
   [[nodiscard]] std::uint64_t injector_takes() const noexcept {
     // Seq_cst: I3 reads "taken" before "published".
@@ -78,6 +80,8 @@ class worker {
   /// that neither starves behind newer work (docs/scheduler.md, fairness). A prime, so that it does
   /// not fall in step with a program's own rhythm.
   static constexpr std::uint32_t beat = 61;
+  /// How many timers that are due may be served in a row once the beat has come to them.
+  static constexpr std::uint32_t due_streak = 32;
   /// How often in a row the next slot may win over the deque.
   static constexpr std::uint32_t next_streak = 16;
   static constexpr std::uint32_t chain_length = 32;
@@ -87,6 +91,9 @@ class worker {
   void execute(found f) noexcept;
   [[nodiscard]] found take_local() noexcept;
   [[nodiscard]] found take_injected() noexcept;
+  [[nodiscard]] found take_due() noexcept;
+  [[nodiscard]] found take_any_due() noexcept;
+  void sleep() noexcept;
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
@@ -113,6 +120,8 @@ class worker {
   thread_state* thread_ = nullptr;
   std::uint32_t tick_ = 0;
   std::uint32_t streak_ = 0;
+  std::uint32_t due_left_ = 0;
+  std::size_t next_shard_ = 0;
   std::uint32_t random_;
   injector::producer* entrance_ = nullptr;
   moodycamel::ConsumerToken consumer_;

@@ -102,7 +102,7 @@ TEST_CASE("a worker that goes to sleep is told whether somebody else searches", 
 }
 
 TEST_CASE("as many workers as promised fit into the set", "[idle_set]") {
-  constexpr std::uint32_t capacity = 65534;
+  constexpr std::uint32_t capacity = idle_set::largest_capacity;
   idle_set idle(capacity);
   std::uint32_t wrong = 0;
   REQUIRE(idle.start_searching(1));
@@ -338,7 +338,7 @@ class model {
       if (nobody_searches && has_visible_work()) // W3
         wake_one();
       asleep_.fetch_add(1);
-      if (beds_[i].park())
+      if (beds_[i].park().slept)
         parks_.fetch_add(1, std::memory_order_relaxed);
       searching = true;
       if (over_.load()) {

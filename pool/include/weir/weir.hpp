@@ -9,10 +9,13 @@
 #include <weir/cpus.hpp>
 #include <weir/error.hpp>
 #include <weir/handle.hpp>
+#include <weir/manual_clock.hpp>
 #include <weir/pool/fixed_pool.hpp>
 #include <weir/runtime.hpp>
 #include <weir/shield.hpp>
+#include <weir/sleep.hpp>
 #include <weir/stats.hpp>
+#include <weir/stop_reason.hpp>
 #include <weir/stop_token.hpp>
 #include <weir/stoppable_token.hpp>
 #include <weir/task.hpp>
@@ -22,3 +25,4 @@
 #include <weir/when_all.hpp>
 #include <weir/when_any.hpp>
 #include <weir/with_stop_token.hpp>
+#include <weir/with_timeout.hpp>

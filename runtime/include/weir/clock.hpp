@@ -9,7 +9,13 @@
 
 namespace weir {
 
+namespace detail {
+class manual_time;
+} // namespace detail
+
 /// Where a runtime takes the time from. Derive to substitute it; the base is the steady clock.
+/// Workers that sleep until a deadline sleep for as long as the steady clock takes for what is left
+/// of it, and then look at this clock again.
 /// Thread safety: `now()` is called from any thread.
 class WEIR_API clock_source {
  public:
@@ -26,6 +32,9 @@ class WEIR_API clock_source {
 
   /// The steady clock that runtimes use by default.
   [[nodiscard]] static const clock_source& steady() noexcept;
+
+  /// For the library: what makes a manual clock move; null for clocks that move by themselves.
+  [[nodiscard]] virtual detail::manual_time* manual() const noexcept { return nullptr; }
 };
 
 } // namespace weir

@@ -31,6 +31,8 @@ enum class errc {
   already_awaited,
   /// A worker thread could not be started. The text holds the system's reason.
   thread_start_failed,
+  /// What `with_timeout` or `with_deadline` awaited was stopped because its time was over.
+  timed_out,
 };
 
 /// The category of `errc`; its name is "weir".

@@ -131,6 +131,8 @@ class WEIR_API join : public suspension {
 
   /// By whoever has ended or can stop nothing any more (J1). The join may be gone afterwards.
   void leave(thread_state& thread) noexcept;
+  /// As `leave`. \return the job that the caller must run or schedule; mostly null.
+  [[nodiscard]] job* left() noexcept;
 
  protected:
   using suspension::suspension;
@@ -187,7 +189,7 @@ class WEIR_API fork_join : public join {
 
   // `launch` in steps:
   void require_startable() const;
-  /// After `prepare`: the children have scopes.
+  /// After `prepare`: the children have scopes and are counted.
   void attach_children(const task_scope& parent) noexcept;
   /// Instead of `commit`. The parent may be running or gone when it returns true.
   [[nodiscard]] bool start_children() noexcept;

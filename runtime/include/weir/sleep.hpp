@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Waiting for a time without holding a thread: `sleep_for`, `sleep_until`, `ticker`.
+#pragma once
+
+#include <weir/clock.hpp>
+#include <weir/detail/task_scope.hpp>
+#include <weir/detail/timer.hpp>
+#include <weir/task.hpp>
+
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+
+namespace weir {
+
+namespace detail {
+
+/// `duration` in the clock's unit, rounded up, and added to `from` without overflow.
+template <class Rep, class Period>
+[[nodiscard]] constexpr clock_source::time_point
+deadline_after(clock_source::time_point from,
+               std::chrono::duration<Rep, Period> duration) noexcept {
+  return from + sync::clamped(duration);
+}
+
+/// The time of `home`'s clock.
+[[nodiscard]] WEIR_API clock_source::time_point now_of(scheduler& home) noexcept;
+
+/// Suspends until a deadline.
+class WEIR_API sleep_wait : suspension, timer {
+ public:
+  sleep_wait() noexcept : suspension(&withdraw), timer(&fire) {}
+  sleep_wait(sleep_wait&& unused) noexcept : suspension(std::move(unused)), timer(&fire) {}
+
+  /// For `await_suspend`.
+  /// \return whether the coroutine stays suspended.
+  [[nodiscard]] bool sleep(promise_base& self, clock_source::time_point deadline) noexcept;
+  /// Goes behind everything that waits instead, if the time has come already.
+  [[nodiscard]] bool sleep_or_yield(promise_base& self, clock_source::time_point deadline) noexcept;
+
+  using suspension::check;
+
+ private:
+  static bool withdraw(suspension& self) noexcept;
+  static job* fire(timer& self, thread_state& thread) noexcept;
+};
+
+class sleep_awaiter {
+ public:
+  explicit sleep_awaiter(clock_source::duration for_how_long) noexcept : duration_(for_how_long) {}
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
+    static_assert(weir_promise<Promise>, "weir::sleep_for can be awaited only inside a weir::task");
+    promise_base& promise = self.promise();
+    return wait_.sleep_or_yield(promise, now_of(promise.scope->home()) + duration_);
+  }
+  void await_resume() const { wait_.check(); }
+
+ private:
+  clock_source::duration duration_;
+  sleep_wait wait_;
+};
+
+class sleep_until_awaiter {
+ public:
+  explicit sleep_until_awaiter(clock_source::time_point deadline) noexcept : deadline_(deadline) {}
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
+    static_assert(weir_promise<Promise>,
+                  "weir::sleep_until can be awaited only inside a weir::task");
+    return wait_.sleep_or_yield(self.promise(), deadline_);
+  }
+  void await_resume() const { wait_.check(); }
+
+ private:
+  clock_source::time_point deadline_;
+  sleep_wait wait_;
+};
+
+} // namespace detail
+
+/// `co_await sleep_for(duration)` lets the task sleep for `duration` of its runtime's clock,
+/// rounded up to nanoseconds and cut to 30 years; 0 or less lets everything that waits run first,
+/// as `yield()`. Throws `task_cancelled` if stop is requested. Holds no thread and allocates
+/// nothing. Never wakes too early; how late depends on how long the jobs on the workers run.
+template <class Rep, class Period>
+[[nodiscard("the task sleeps when this is awaited")]] detail::sleep_awaiter
+sleep_for(std::chrono::duration<Rep, Period> duration) noexcept {
+  return detail::sleep_awaiter(detail::sync::clamped(duration));
+}
+
+/// As `sleep_for`, until the runtime's clock says `deadline`.
+[[nodiscard("the task sleeps when this is awaited")]] inline detail::sleep_until_awaiter
+sleep_until(clock_source::time_point deadline) noexcept {
+  return detail::sleep_until_awaiter(deadline);
+}
+
+/// What a `ticker` does when its task comes too late for a tick or several.
+enum class missed_ticks : std::uint8_t {
+  /// Skips them: the next tick is the next multiple of the period that lies ahead.
+  skip,
+  /// Makes them up: they come one after the other, at once.
+  catch_up,
+  /// Shifts all later ticks: the next one comes a period after the late one.
+  delay,
+};
+
+/// Periodic ticks without drift: the n-th comes n periods after the ticker's first `next()`.
+///
+///     weir::ticker every_second(1s);
+///     for (;;) {
+///       co_await every_second.next();
+///       report();
+///     }
+///
+/// Thread safety: belongs to one task at a time. Allocates nothing.
+class ticker {
+ public:
+  /// Throws `errc::invalid_option` if `period` is not positive.
+  template <class Rep, class Period>
+  explicit ticker(std::chrono::duration<Rep, Period> period,
+                  missed_ticks missed = missed_ticks::skip)
+      : period_(checked(detail::sync::clamped(period))), missed_(missed) {}
+
+  /// `co_await next()` sleeps until the next tick and gives how many ticks were skipped since the
+  /// one before. Throws `task_cancelled` if stop is requested; then the tick is still to come.
+  [[nodiscard("the task sleeps when this is awaited")]] auto next() noexcept {
+    return awaiter(*this);
+  }
+
+  /// When the next tick is due; only after the first `next()`.
+  [[nodiscard]] clock_source::time_point due() const noexcept { return due_; }
+
+ private:
+  class awaiter {
+   public:
+    explicit awaiter(ticker& owner) noexcept : owner_(&owner) {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
+      static_assert(detail::weir_promise<Promise>,
+                    "a weir::ticker can be awaited only inside a weir::task");
+      detail::promise_base& promise = self.promise();
+      home_ = &promise.scope->home();
+      return wait_.sleep_or_yield(promise, owner_->prepare(detail::now_of(*home_)));
+    }
+    std::uint64_t await_resume() {
+      wait_.check();
+      return owner_->ticked(detail::now_of(*home_));
+    }
+
+   private:
+    ticker* owner_;
+    detail::scheduler* home_ = nullptr;
+    detail::sleep_wait wait_;
+  };
+
+  WEIR_API static clock_source::duration checked(clock_source::duration period);
+  WEIR_API clock_source::time_point prepare(clock_source::time_point now) noexcept;
+  WEIR_API std::uint64_t ticked(clock_source::time_point now) noexcept;
+
+  clock_source::duration period_;
+  missed_ticks missed_;
+  bool started_ = false;
+  clock_source::time_point due_{};
+};
+
+} // namespace weir
