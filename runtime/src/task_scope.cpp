@@ -21,14 +21,13 @@ bool suspension::prepare(task_scope& scope, job& resume) noexcept {
   if (!scope.stop_requested())
     return true;
   retract();
-  cancelled_ = true;
+  withdraw_ = nullptr;
   return false;
 }
 
 void suspension::prepare_anyway(task_scope& scope, job& resume) noexcept {
   scope_ = &scope;
   resume_ = &resume;
-  cancelled_ = false;
   // Acquire-release: C3, pairs with the first step of cancel_wait. The word is 0 here, and nothing
   // else is written to it in between: this exchange either follows that step and sees the request,
   // or comes before it and is seen.
@@ -49,7 +48,7 @@ bool suspension::commit() noexcept {
     // Stop was requested: it is this coroutine's own business to withdraw.
     if (withdraw_(*this)) {
       word.store(0, std::memory_order_relaxed);
-      cancelled_ = true;
+      withdraw_ = nullptr;
       return false;
     }
   }
@@ -191,7 +190,7 @@ void task_scope::withdraw(suspension& waiting) noexcept {
   job& resume = *waiting.resume_;
   scheduler& home = *home_;
   if (waiting.withdraw_(waiting)) {
-    waiting.cancelled_ = true;
+    waiting.withdraw_ = nullptr;
     // Nobody else knows of this wait any more; scheduling hands everything over.
     wait_.store(0, std::memory_order_relaxed);
     schedule(home, this_thread(), resume);

@@ -7,6 +7,7 @@
 #include "injector.hpp"
 #include "parker.hpp"
 #include "ready_deque.hpp"
+#include "timer_queue.hpp"
 
 #include <weir/detail/job.hpp>
 #include <weir/detail/sync.hpp>
@@ -121,6 +122,7 @@ class worker {
   std::uint32_t tick_ = 0;
   std::uint32_t streak_ = 0;
   std::uint32_t due_left_ = 0;
+  timer_queue::key due_at_ = 0;
   std::size_t next_shard_ = 0;
   std::uint32_t random_;
   injector::producer* entrance_ = nullptr;

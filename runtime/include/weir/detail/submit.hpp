@@ -167,14 +167,14 @@ class coroutine_block : public result_block<T> {
   /// Starts `task_`; completes the block now or when the coroutine ends.
   void start_coroutine(thread_state& thread) noexcept {
     this->run = &run_ended;
-    if (task_->promise() == nullptr) {
+    if (task_.promise() == nullptr) {
       try {
         throw_error(errc::no_state, "the submitted callable returned an empty task");
       } catch (...) {
         this->outcome.set_error(std::current_exception());
       }
       finish(thread);
-    } else if (task_->promise()->start(*this, this->scope())) {
+    } else if (task_.promise()->start(*this, this->scope())) {
       finish(thread);
     }
   }
@@ -182,7 +182,7 @@ class coroutine_block : public result_block<T> {
   /// Destroys what the task was made from, before its outcome is published.
   virtual void destroy_callable() noexcept {}
 
-  std::optional<task<T>> task_;
+  task<T> task_;
 
  private:
   static void run_ended(job& self, thread_state& thread) noexcept {
@@ -190,9 +190,9 @@ class coroutine_block : public result_block<T> {
   }
 
   void finish(thread_state& thread) noexcept {
-    if (task_->promise() != nullptr)
-      this->outcome.take_over(task_->promise()->outcome);
-    task_.reset();
+    if (task_.promise() != nullptr)
+      this->outcome.take_over(task_.promise()->outcome);
+    task_ = {};
     destroy_callable();
     this->complete(thread);
   }
@@ -203,7 +203,7 @@ template <class T>
 class spawned_block final : public coroutine_block<T> {
  public:
   spawned_block(scheduler& home, task<T> spawned) noexcept : coroutine_block<T>(home, &run_first) {
-    this->task_.emplace(std::move(spawned));
+    this->task_ = std::move(spawned);
   }
 
  private:
@@ -214,7 +214,7 @@ class spawned_block final : public coroutine_block<T> {
   }
 
   void discard(stop_reason reason) noexcept override {
-    this->task_.reset();
+    this->task_ = {};
     this->outcome.set_cancelled(std::move(reason));
   }
 };
@@ -301,14 +301,16 @@ class coroutine_call_block final : public coroutine_block<T> {
     auto& self = static_cast<coroutine_call_block&>(job);
     if (!self.begin(thread))
       return;
+    bool made = false;
     try {
-      self.task_.emplace(self.call_(self.scope()));
+      self.task_ = self.call_(self.scope());
+      made = true;
     } catch (const task_cancelled& cancelled) {
       self.outcome.set_cancelled(cancelled.reason());
     } catch (...) {
       self.outcome.set_error(std::current_exception());
     }
-    if (self.task_.has_value()) {
+    if (made) {
       self.start_coroutine(thread);
       return;
     }
