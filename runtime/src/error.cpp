@@ -36,6 +36,8 @@ class category final : public std::error_category {
       return "not_locked";
     case errc::limit_exceeded:
       return "limit_exceeded";
+    case errc::timed_out:
+      return "timed_out";
     }
     return "unknown";
   }

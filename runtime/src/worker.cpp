@@ -261,6 +261,11 @@ worker::found worker::take_any_due() noexcept {
     due_left_ = due_streak;
     if (job* const resumed = due->fire(*thread_))
       return {resumed, {}};
+    // It may have made other jobs ready, in this worker's own places, where nobody searches for it.
+    if (job* const next = next_.exchange(nullptr, std::memory_order_acquire)) // as in take_local
+      return {next, {}};
+    if (job* const newest = deque_.pop())
+      return {newest, {}};
   }
   return {};
 }

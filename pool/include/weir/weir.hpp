@@ -3,6 +3,8 @@
 /// All of weir.
 #pragma once
 
+#include <weir/as_completed.hpp>
+#include <weir/awaitable.hpp>
 #include <weir/barrier.hpp>
 #include <weir/blocking.hpp>
 #include <weir/blocking_executor.hpp>
@@ -20,11 +22,18 @@
 #include <weir/queue.hpp>
 #include <weir/runtime.hpp>
 #include <weir/semaphore.hpp>
+#include <weir/shield.hpp>
 #include <weir/sleep.hpp>
 #include <weir/stats.hpp>
 #include <weir/stop_reason.hpp>
 #include <weir/stop_token.hpp>
+#include <weir/stoppable_token.hpp>
 #include <weir/strand.hpp>
 #include <weir/task.hpp>
+#include <weir/task_group.hpp>
 #include <weir/this_task.hpp>
 #include <weir/version.hpp>
+#include <weir/when_all.hpp>
+#include <weir/when_any.hpp>
+#include <weir/with_stop_token.hpp>
+#include <weir/with_timeout.hpp>

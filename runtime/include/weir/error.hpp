@@ -40,6 +40,8 @@ enum class errc {
   /// A count would pass its limit: more permits released than there can be, a latch counted below
   /// zero, more items marked processed than were taken, more arrivals than parties.
   limit_exceeded,
+  /// What `with_timeout` or `with_deadline` awaited was stopped because its time was over.
+  timed_out,
 };
 
 /// The category of `errc`; its name is "weir".
