@@ -153,7 +153,7 @@ TEST_CASE("of an unlock and a cancellation exactly one wins", "[mutex][race]") {
   for (const auto workers : test::worker_counts) {
     weir::runtime rt(with_workers(workers));
     int wrong = 0;
-    for (int round = 0; round < test::rounds(3000); ++round) {
+    for (int round = 0; round < test::rounds(1500); ++round) {
       weir::mutex m;
       (void)m.try_lock();
       auto waits = rt.spawn(lock_and_keep(m));

@@ -63,6 +63,9 @@ TEST_CASE("items come out in the order in which they went in", "[queue]") {
   while (next < 300)
     CHECK(try_pop(q) == next++);
   CHECK(q.size() == 0);
+  weir::runtime rt(with_workers(1));
+  rt.block_on(q.push(std::make_unique<int>(300)));
+  CHECK(**rt.block_on(q.pop()) == 300);
   CHECK(try_push(q, 1)); // left for the destructor
 }
 

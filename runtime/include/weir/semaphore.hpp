@@ -28,6 +28,7 @@ class [[nodiscard("dropping it gives the permits back")]] semaphore_permit {
     semaphore_permit(std::move(other)).swap(*this);
     return *this;
   }
+  /// Ends the process if others have released more than they had, up to the semaphore's limit.
   ~semaphore_permit() { release(); }
   void swap(semaphore_permit& other) noexcept {
     std::swap(from_, other.from_);
