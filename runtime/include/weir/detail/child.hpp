@@ -243,11 +243,11 @@ task<child_result_t<A>> as_task(A&& awaited) {
   if constexpr (std::is_lvalue_reference_v<A>) {
     return await_reference_in_task<std::remove_reference_t<A>, child_result_t<A>>(awaited);
   } else if constexpr (is_task<A>) {
-    return std::move(awaited);
+    return std::forward<A>(awaited);
   } else {
     static_assert(std::move_constructible<A>,
                   "an awaitable that cannot be moved must be given as an lvalue");
-    return await_in_task<A, child_result_t<A>>(std::move(awaited));
+    return await_in_task<A, child_result_t<A>>(std::forward<A>(awaited));
   }
 }
 
