@@ -51,6 +51,18 @@ class idle_set {
     return false;
   }
 
+  /// Counts a worker that is about to come as a searcher, unless somebody searches or sleeps.
+  [[nodiscard]] bool start_searching_if_all_busy() noexcept {
+    auto seen = word_.load(std::memory_order_relaxed);
+    while (searching(seen) == 0 && !somebody_sleeps(seen)) {
+      // Seq_cst: as in start_searching.
+      if (word_.compare_exchange_weak(seen, seen + one_searching, std::memory_order_seq_cst,
+                                      std::memory_order_relaxed))
+        return true;
+    }
+    return false;
+  }
+
   /// \return whether the caller was the last searcher; then W2 is its duty.
   [[nodiscard]] bool stop_searching() noexcept {
     // Seq_cst: pairs with the publishers' load in pop_if_nobody_searches (W2).

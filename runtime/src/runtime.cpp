@@ -30,6 +30,19 @@ detail::scheduler_options checked(runtime_options&& options) {
     invalid("max_workers", std::to_string(options.max_workers),
             "it must be " + std::to_string(o.workers) + " (the number of workers) to " + limit +
                 ", or 0 for the number of workers");
+  o.min_workers = options.min_workers == 0 ? o.workers : options.min_workers;
+  if (o.min_workers > o.workers)
+    invalid("min_workers", std::to_string(options.min_workers),
+            "it must be 1 to " + std::to_string(o.workers) +
+                " (the number of workers), or 0 for the number of workers");
+  o.elastic = options.elastic;
+  o.max_blocking = options.max_blocking;
+  if (o.max_blocking > runtime::worker_limit)
+    invalid("max_blocking", std::to_string(options.max_blocking), "it must be 0 to " + limit);
+  if (options.keep_alive.count() < 0)
+    invalid("keep_alive", std::to_string(options.keep_alive.count()) + " ns",
+            "it must not be negative");
+  o.keep_alive = detail::sync::clamped(options.keep_alive);
   constexpr std::size_t smallest_stack = 64 * 1024;
   if (options.stack_size != 0 && options.stack_size < smallest_stack)
     invalid("stack_size", std::to_string(options.stack_size),
@@ -44,6 +57,7 @@ detail::scheduler_options checked(runtime_options&& options) {
     invalid("spin", std::to_string(options.spin->count()) + " ns", "it must be 0 to 1 s");
   // Read once: a handful of files for a tuning hint would be most of a runtime's start.
   static const std::size_t usable = usable_cpus().count;
+  o.growth_limit = std::min(o.max_workers, usable);
   o.spin = options.spin.value_or(o.workers > usable ? 0ns : 20us);
   o.clock = options.clock != nullptr ? options.clock : &clock_source::steady();
   o.on_worker_start = std::move(options.on_worker_start);
@@ -80,7 +94,16 @@ void runtime::stop() {
 }
 
 std::size_t runtime::workers() const noexcept {
-  return scheduler_->worker_count();
+  return scheduler_->workers().target();
+}
+
+void runtime::resize(std::size_t workers) {
+  const auto limit = scheduler_->options().max_workers;
+  if (workers == 0 || workers > limit)
+    throw error(errc::invalid_option, "resize to " + std::to_string(workers) +
+                                          " workers; it must be 1 to " + std::to_string(limit) +
+                                          " (runtime_options.max_workers)");
+  scheduler_->workers().resize(workers);
 }
 
 clock_source::time_point runtime::now() const noexcept {

@@ -28,7 +28,8 @@ void unhandled_sink::report(std::exception_ptr error) const noexcept {
 }
 
 scheduler::scheduler(scheduler_options options)
-    : options_(std::move(options)), idle_(options_.max_workers), manual_(options_.clock->manual()),
+    : options_(std::move(options)), idle_(options_.max_workers + options_.max_blocking),
+      crew_(*this), manual_(options_.clock->manual()),
       // One queue for a manual clock, so that equal deadlines keep their order across workers.
       timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()),
       unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
@@ -41,9 +42,6 @@ scheduler::scheduler(scheduler_options options)
     };
   }
   sink_ = std::move(sink);
-  workers_.reserve(options_.max_workers);
-  for (std::size_t i = 0; i < options_.workers; ++i)
-    workers_.push_back(std::make_unique<worker>(*this, i));
   if (manual_ != nullptr)
     manual_->attach(*this);
 }
@@ -56,20 +54,18 @@ scheduler::~scheduler() {
 }
 
 void scheduler::start() {
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    const int code = workers_[i]->start_thread();
-    if (code == 0)
-      continue;
-    request(state::stopping);
-    if (i == 0)
-      stop_if_quiescent(); // no worker is there to do it
-    wait_stopped();
-    join();
-    throw error(errc::thread_start_failed,
-                "worker thread " + std::to_string(i + 1) + " of " +
-                    std::to_string(workers_.size()) +
-                    " could not be started: " + std::generic_category().message(code));
-  }
+  const auto [count, code] = crew_.start();
+  if (code == 0)
+    return;
+  request(state::stopping);
+  if (count == 0)
+    stop_if_quiescent(); // no worker is there to do it
+  wait_stopped();
+  join();
+  throw error(errc::thread_start_failed,
+              "worker thread " + std::to_string(count + 1) + " of " +
+                  std::to_string(options_.workers) +
+                  " could not be started: " + std::generic_category().message(code));
 }
 
 void scheduler::request(state wanted) noexcept {
@@ -80,6 +76,7 @@ void scheduler::request(state wanted) noexcept {
   const bool stops = seen < wanted && wanted == state::stopping;
   if (seen == state::open && wanted != state::open) {
     injector_.wait_for_submitters(this_thread());
+    crew_.close(); // E6
     // Seq_cst: pairs with stop_if_quiescent; a worker that saw false is woken below.
     sealed_.store(true, std::memory_order_seq_cst);
   }
@@ -95,13 +92,11 @@ void scheduler::wait_stopped() noexcept {
 }
 
 void scheduler::join() noexcept {
-  for (auto& w : workers_)
-    w->join();
+  crew_.join();
 }
 
 void scheduler::detach() noexcept {
-  for (auto& w : workers_)
-    w->detach();
+  crew_.detach();
 }
 
 namespace {
@@ -273,10 +268,18 @@ void scheduler::wake_from_outside() noexcept {
 void scheduler::wake(std::uint32_t index) noexcept {
   if (manual_ != nullptr)
     manual_->woken(); // M1
-  workers_[index]->unpark();
+  crew_.at(index).unpark();
 }
 
 bool scheduler::wake_one() noexcept {
+  const auto index = idle_.pop_if_nobody_searches();
+  if (!index)
+    return crew_.may_grow() && crew_.grow();
+  wake(*index);
+  return true;
+}
+
+bool scheduler::wake_sleeper() noexcept {
   const auto index = idle_.pop_if_nobody_searches();
   if (!index)
     return false;
@@ -315,7 +318,7 @@ void scheduler::arm(timer& t, thread_state& thread, timer_queue::key deadline) n
     return;
   if (timers_.keeper_is_late(deadline)) {
     if (const auto keeper = idle_.find_keeper())
-      workers_[*keeper]->poke();
+      crew_.at(*keeper).poke();
   }
   wake_keeper_if_missing();
 }
@@ -323,8 +326,8 @@ void scheduler::arm(timer& t, thread_state& thread, timer_queue::key deadline) n
 bool scheduler::injector_may_have_work() const noexcept {
   // I3: taken first.
   std::uint64_t taken = 0;
-  for (const auto& w : workers_)
-    taken += w->injector_takes();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    taken += crew_.at(i).injector_takes();
   return injector_.published() > taken;
 }
 
@@ -332,8 +335,8 @@ bool scheduler::has_visible_work() const noexcept {
   // The injector before the rings: packets move from here to there (I2).
   if (injector_may_have_work())
     return true;
-  for (const auto& w : workers_) {
-    if (w->has_visible_work())
+  for (std::size_t i = 0; i < crew_.slots(); ++i) {
+    if (crew_.at(i).has_visible_work())
       return true;
   }
   const auto look = timers_.next_look();
@@ -342,15 +345,15 @@ bool scheduler::has_visible_work() const noexcept {
 
 std::uint64_t scheduler::ended() const noexcept {
   std::uint64_t sum = 0;
-  for (const auto& w : workers_)
-    sum += w->ended();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    sum += crew_.at(i).ended();
   return sum;
 }
 
 std::uint64_t scheduler::accepted() const noexcept {
   std::uint64_t sum = injector_.accepted();
-  for (const auto& w : workers_)
-    sum += w->spawned();
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    sum += crew_.at(i).spawned();
   return sum;
 }
 
@@ -358,8 +361,9 @@ void scheduler::stop_if_quiescent() noexcept {
   // Seq_cst: S2 and S3, pairs with request.
   if (!sealed_.load(std::memory_order_seq_cst))
     return; // whoever seals wakes everybody afterwards
+  const bool settled = crew_.settled();
   const auto over = ended();
-  if (over == accepted()) {
+  if (settled && over == accepted()) {
     auto seen = state_.load(std::memory_order_seq_cst);
     while (seen != state::stopped &&
            !state_.compare_exchange_weak(seen, state::stopped, std::memory_order_seq_cst)) {
@@ -381,10 +385,11 @@ runtime_stats scheduler::stats() const {
   runtime_stats snapshot;
   snapshot.ended = ended();
   snapshot.accepted = accepted();
-  for (const auto& w : workers_) {
-    snapshot.workers.push_back(w->stats());
+  for (std::size_t i = 0; i < crew_.slots(); ++i) {
+    snapshot.workers.push_back(crew_.at(i).stats());
     snapshot.total += snapshot.workers.back();
   }
+  crew_.fill(snapshot);
   snapshot.outside_wakes = outside_wakes_.load(std::memory_order_relaxed);
   snapshot.unhandled_exceptions = unhandled_->load(std::memory_order_relaxed);
   snapshot.suppressed_exceptions = suppressed_.load(std::memory_order_relaxed);

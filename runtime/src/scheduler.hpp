@@ -11,10 +11,12 @@
 // S2  An outside thread announces itself before it looks at the state, and submits only if that is
 //     open. Whoever moves the state on from open waits until all announced threads have left, and
 //     then declares the scheduler sealed: from then on only its own workers add tasks.
-// S3  A worker that goes to sleep after that compares the two sums, ended first. If they agree, no
-//     task is left to add another one: it moves the state to stopped.
+// S3  A worker that goes to sleep after that, and a thread that leaves its slot, looks whether
+//     anybody is in transit (crew.hpp, E5) and compares the two sums, ended first. If nobody is and
+//     they agree, no task or hook is left to add another one: it moves the state to stopped.
 #pragma once
 
+#include "crew.hpp"
 #include "idle_set.hpp"
 #include "injector.hpp"
 #include "live_tasks.hpp"
@@ -39,6 +41,12 @@ namespace weir::detail {
 struct scheduler_options {
   std::size_t workers = 1;
   std::size_t max_workers = 1;
+  std::size_t min_workers = 1;
+  // How many workers automatic growth makes at the most.
+  std::size_t growth_limit = 1;
+  bool elastic = false;
+  std::size_t max_blocking = 0;
+  std::chrono::steady_clock::duration keep_alive{};
   std::size_t stack_size = 0;
   std::string thread_name;
   std::function<void(std::size_t)> on_worker_start;
@@ -89,8 +97,12 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   }
   /// W2's and W3's look at all queues.
   [[nodiscard]] bool has_visible_work() const noexcept;
-  /// W1. \return whether a worker was woken.
+  /// W1. \return whether a worker was woken or started.
   bool wake_one() noexcept;
+  /// W1 without starting anybody. \return whether a worker was woken.
+  bool wake_sleeper() noexcept;
+  /// Unparks a worker that was taken off the idle set.
+  void wake(std::uint32_t index) noexcept;
   /// K2: makes a sleeper search and become the keeper, if sleepers have none and timers are armed.
   void wake_keeper_if_missing() noexcept;
   /// Wakes a sleeper because the manual clock has moved.
@@ -109,8 +121,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// S3. Wakes everybody if the state is stopped.
   void stop_if_quiescent() noexcept;
 
-  [[nodiscard]] worker& at(std::size_t index) noexcept { return *workers_[index]; }
-  [[nodiscard]] std::size_t worker_count() const noexcept { return workers_.size(); }
+  [[nodiscard]] crew& workers() noexcept { return crew_; }
   [[nodiscard]] const scheduler_options& options() const noexcept { return options_; }
   [[nodiscard]] idle_set& idle() noexcept { return idle_; }
   [[nodiscard]] live_tasks& live() noexcept { return live_; }
@@ -134,7 +145,6 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Runs a job of a closed runtime on this outside thread as one that must not start.
   void drop(thread_state& thread, job& j) noexcept;
   void wake_all() noexcept;
-  void wake(std::uint32_t index) noexcept;
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   [[nodiscard]] std::uint64_t ended() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
@@ -146,7 +156,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   alignas(sync::line_size) sync::atomic<state> state_{state::open};
   idle_set idle_;
   injector injector_;
-  std::vector<std::unique_ptr<worker>> workers_;
+  crew crew_;
   live_tasks live_;
   manual_time* const manual_;
   timers timers_;

@@ -3,6 +3,7 @@
 #include <weir/detail/sync.hpp>
 
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <ctime>
 
@@ -79,11 +80,17 @@ void thread::detach() noexcept {
   joinable_ = false;
 }
 
-void name_this_thread(const char* name) noexcept {
-  char truncated[16] = {};
-  for (std::size_t i = 0; i + 1 < sizeof truncated && name[i] != '\0'; ++i)
-    truncated[i] = name[i];
-  pthread_setname_np(pthread_self(), truncated);
+bool thread::is_this_thread() const noexcept {
+  return joinable_ && pthread_equal(id_, pthread_self()) != 0;
+}
+
+void name_this_thread(std::string_view prefix, std::size_t index) noexcept {
+  char name[48] = {};
+  const auto length = prefix.copy(name, 16);
+  name[length] = '-';
+  std::to_chars(name + length + 1, name + sizeof name - 1, index);
+  name[15] = '\0';
+  pthread_setname_np(pthread_self(), name);
 }
 
 std::uintptr_t stack_bottom() noexcept {

@@ -28,10 +28,8 @@ bool suspension::prepare(task_scope& scope, job& resume) noexcept {
 void suspension::prepare_anyway(task_scope& scope, job& resume) noexcept {
   scope_ = &scope;
   resume_ = &resume;
-  // Acquire-release: C3, pairs with the first step of cancel_wait. The word is 0 here, and nothing
-  // else is written to it in between: this exchange either follows that step and sees the request,
-  // or comes before it and is seen.
-  (void)scope.wait_.exchange(word_of(*this, task_scope::preparing), std::memory_order_acq_rel);
+  // Seq_cst: C3, pairs with cancel_wait.
+  scope.wait_.store(word_of(*this, task_scope::preparing), std::memory_order_seq_cst);
 }
 
 bool suspension::commit() noexcept {
@@ -154,9 +152,8 @@ bool task_scope::request_stop(stop_reason reason) noexcept {
 }
 
 void task_scope::cancel_wait() noexcept {
-  // Acquire-release: C3, after the request; pairs with prepare_anyway. It changes nothing, but a
-  // load could be done before the request is visible to others.
-  auto seen = wait_.fetch_or(0, std::memory_order_acq_rel);
+  // Seq_cst: C3, after the request; pairs with prepare_anyway.
+  auto seen = wait_.load(std::memory_order_seq_cst);
   for (;;) {
     if (seen == 0)
       return;

@@ -6,8 +6,7 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
-#include <charconv>
-#include <string>
+#include <optional>
 
 namespace weir::detail {
 
@@ -17,8 +16,9 @@ worker::worker(scheduler& owner, std::size_t index)
 
 worker::~worker() = default;
 
-int worker::start_thread() {
+int worker::start_thread(bool searching) {
   keep_alive_ = owner_.shared_from_this();
+  arrives_searching_ = searching;
   if (owner_.manual() != nullptr)
     owner_.manual()->woken(); // M1
   const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
@@ -30,23 +30,14 @@ int worker::start_thread() {
   return error;
 }
 
-void worker::join() noexcept {
-  if (os_thread_.joinable())
-    os_thread_.join();
-}
-
-void worker::detach() noexcept {
-  if (os_thread_.joinable())
-    os_thread_.detach();
-}
-
 void* worker::thread_main(void* self) noexcept {
   auto& w = *static_cast<worker*>(self);
   // The scheduler, and with it this worker, must outlive the loop even if its owner has let go.
   const std::shared_ptr<scheduler> keep_alive = std::move(w.keep_alive_);
   w.run_loop();
-  if (w.owner_.manual() != nullptr)
-    w.owner_.manual()->asleep();
+  // Another thread may be in the slot by now.
+  if (keep_alive->manual() != nullptr)
+    keep_alive->manual()->asleep();
   return nullptr;
 }
 
@@ -60,40 +51,61 @@ void worker::call_hook(const std::function<void(std::size_t)>& hook) noexcept {
   }
 }
 
-void worker::name_thread(const std::string& prefix) const noexcept {
-  std::array<char, 32> name{};
-  const auto length = prefix.copy(name.data(), 16);
-  name[length] = '-';
-  std::to_chars(name.data() + length + 1, name.data() + name.size() - 1, index_);
-  sync::name_this_thread(name.data());
-}
-
 void worker::run_loop() noexcept {
   const auto& options = owner_.options();
-  name_thread(options.thread_name);
-  thread_ = &this_thread();
-  thread_->self = this;
-  thread_->home = &owner_;
-  thread_->ended = &counters_.ended;
-  learn_stack_limit(*thread_);
-  call_hook(options.on_worker_start);
+  sync::name_this_thread(options.thread_name, index_);
+  thread_state& thread = this_thread();
+  thread_ = &thread;
+  thread.self = this;
+  thread.home = &owner_;
+  thread.ended = &counters_.ended;
+  learn_stack_limit(thread);
 
+  bool leaves = false;
+  do {
+    call_hook(options.on_worker_start);
+    hand_over(); // what the hook has submitted while memory was short
+    owner_.workers().arrived();
+    leaves = !work();
+    call_hook(options.on_worker_stop);
+    if (leaves)
+      hand_over();
+  } while (leaves && owner_.workers().returns(*this));
+
+  // Another thread may be in this slot by now (E1).
+  thread.self = nullptr;
+  thread.home = nullptr;
+  thread.ended = nullptr;
+  thread.discarding = false;
+  thread.retired = true;
+}
+
+bool worker::work() noexcept {
+  crew& workers = owner_.workers();
+  blocking_depth_ = 0;
+  bool stopped = false;
   for (;;) {
-    found f = take_local();
-    if (!f)
-      f = take_injected();
-    if (!f)
-      f = wait_for_work();
-    if (!f)
+    found f = wait_for_work();
+    if (!f && owner_.current_state() == scheduler::state::stopped) {
+      stopped = true;
       break;
-    execute(f);
+    }
+    while (f) {
+      execute(f);
+      if (workers.has_surplus()) [[unlikely]]
+        break;
+      f = take_local();
+      if (!f)
+        f = take_injected();
+    }
+    if (workers.has_surplus()) {
+      hand_over(); // E2; and a search looks at other workers' queues only
+      if (!workers.keeps_place(*this))
+        break;
+    }
   }
-
-  call_hook(options.on_worker_stop);
-  thread_->self = nullptr;
-  thread_->home = nullptr;
-  thread_->ended = nullptr;
-  thread_->discarding = false;
+  blocking_depth_ = 1;
+  return stopped;
 }
 
 void worker::execute(found f) noexcept {
@@ -259,14 +271,14 @@ worker::found worker::take_any_due() noexcept {
 }
 
 worker::found worker::steal() noexcept {
-  const std::size_t count = owner_.worker_count();
+  const std::size_t count = owner_.workers().slots();
   if (count == 1)
     return {};
   std::size_t at = random() % count;
   for (std::size_t i = 0; i < count; ++i, at = at + 1 == count ? 0 : at + 1) {
     if (at == index_)
       continue;
-    if (auto f = steal_from(owner_.at(at)))
+    if (auto f = steal_from(owner_.workers().at(at)))
       return f;
   }
   bump(counters_.failed_steals);
@@ -296,8 +308,8 @@ worker::found worker::search() noexcept {
 worker::found worker::wait_for_work() noexcept {
   idle_set& idle = owner_.idle();
   const auto limit =
-      std::max<std::uint32_t>(1, static_cast<std::uint32_t>(owner_.worker_count() / 2));
-  bool searching = idle.start_searching(limit);
+      std::max<std::uint32_t>(1, static_cast<std::uint32_t>(owner_.workers().target() / 2));
+  bool searching = std::exchange(arrives_searching_, false) || idle.start_searching(limit);
   for (;;) {
     if (searching) {
       if (auto f = search()) {
@@ -312,10 +324,17 @@ worker::found worker::wait_for_work() noexcept {
       owner_.stop_if_quiescent(); // S3; wakes this worker too if the state is stopped
     if (nobody_searches && owner_.has_visible_work()) // W3
       wake_another();
+    owner_.workers().wake_surplus(); // E3
     sleep();
     searching = true;
     if (owner_.current_state() == scheduler::state::stopped) {
       (void)idle.stop_searching(); // nothing is left that W2 could find
+      return {};
+    }
+    if (owner_.workers().has_surplus()) {
+      if (idle.stop_searching() && owner_.has_visible_work()) // W2, E2
+        wake_another();
+      owner_.wake_keeper_if_missing(); // K2
       return {};
     }
   }
@@ -324,29 +343,50 @@ worker::found worker::wait_for_work() noexcept {
 void worker::sleep() noexcept {
   idle_set& idle = owner_.idle();
   const auto self = static_cast<std::uint32_t>(index_);
+  // When to ask whether an elastic runtime has too many workers.
+  std::optional<sync::time_point> too_long;
+  if (owner_.options().elastic) {
+    const auto now = sync::now();
+    too_long = now + owner_.options().keep_alive;
+    // Relaxed: retire_idle reads it as a hint.
+    asleep_since_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  }
   if (owner_.manual() != nullptr)
     owner_.manual()->asleep(); // M1
   for (;;) {
-    parker::outcome outcome{};
-    if (owner_.manual() != nullptr || !idle.is_keeper(self)) {
-      outcome = parker_.park();
-    } else if (const auto until = owner_.timer_set().announce_sleep(); // K1
-               until == timer_queue::never) {
-      outcome = parker_.park();
-    } else if (const auto now = owner_.now(); until > now) {
-      const auto deadline = owner_.wake_time(until, now);
-      outcome = parker_.park(&deadline);
-    } else if (idle.leave_as_keeper(self)) {
-      return;
-    } else {
-      continue;
+    auto deadline = too_long;
+    if (owner_.manual() == nullptr && idle.is_keeper(self)) {
+      const auto until = owner_.timer_set().announce_sleep(); // K1
+      const auto now = until == timer_queue::never ? 0 : owner_.now();
+      if (until <= now) {
+        if (idle.leave_as_keeper(self))
+          break;
+        continue;
+      }
+      if (until != timer_queue::never) {
+        const auto wake = owner_.wake_time(until, now);
+        deadline = std::min(deadline.value_or(wake), wake);
+      }
     }
+    const auto outcome = parker_.park(deadline ? &*deadline : nullptr);
     if (outcome.slept)
       bump(counters_.parks);
     // Whoever woke this worker has counted it as searching.
     if (outcome.why == parker::woken_by::unpark)
-      return;
+      break;
+    if (too_long && sync::now() >= *too_long) {
+      owner_.workers().retire_idle(*too_long);
+      too_long.reset();
+    }
   }
+  if (owner_.options().elastic)
+    asleep_since_.store(0, std::memory_order_relaxed);
+}
+
+sync::time_point::duration worker::asleep_for(sync::time_point now) const noexcept {
+  const auto since = asleep_since_.load(std::memory_order_relaxed);
+  const sync::time_point::duration reached = now.time_since_epoch();
+  return since == 0 ? sync::time_point::duration(-1) : reached - sync::time_point::duration(since);
 }
 
 bool worker::has_visible_work() const noexcept {
@@ -372,25 +412,33 @@ void worker::count_spawned(std::size_t count) noexcept {
 
 void worker::spawn(job& j) {
   count_spawned(1); // S1
-  if (!deque_.push(j, ready_deque::spawn_capacity)) {
+  if (blocking_depth_ != 0 || !deque_.push(j, ready_deque::spawn_capacity)) {
     packet p(j);
     if (!owner_.entrance().push(*entrance_, p)) {
       count_spawned(static_cast<std::size_t>(-1));
       throw std::bad_alloc();
     }
-    bump(counters_.overflows);
+    if (blocking_depth_ == 0)
+      bump(counters_.overflows);
   }
   wake_another();
 }
 
 void worker::push(job& j) noexcept {
-  if (deque_.push(j))
-    return;
-  bump(counters_.overflows);
+  if (blocking_depth_ == 0) {
+    if (deque_.push(j))
+      return;
+    bump(counters_.overflows);
+  }
   push_last(j);
 }
 
 void worker::push_next(job& j) noexcept {
+  if (blocking_depth_ != 0) {
+    push_last(j);
+    wake_another();
+    return;
+  }
   // Acquire-release by way of seq_cst: a release for whoever takes the job, W1's "write mine".
   if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst))
     push(*displaced);
@@ -405,6 +453,74 @@ void worker::push_last(job& j) noexcept {
       return;
     sync::yield_thread();
   }
+}
+
+void worker::inject(packet& p) noexcept {
+  while (!owner_.entrance().push(*entrance_, p))
+    sync::yield_thread();
+}
+
+void worker::hand_over() noexcept {
+  bool moved = false;
+  const auto give = [&](job& j) {
+    packet p(j);
+    inject(p);
+    moved = true;
+  };
+  if (job* const chained = std::exchange(thread_->chain, nullptr))
+    give(*chained);
+  // Acquire: pairs with push_next.
+  if (job* const next = next_.exchange(nullptr, std::memory_order_acquire))
+    give(*next);
+  // The oldest first, as they are to run now. Another thread may be faster for one of them.
+  while (deque_.size() != 0) {
+    if (job* const oldest = deque_.steal())
+      give(*oldest);
+  }
+  while (auto claim = ring_.take()) {
+    inject(*claim);
+    claim.release();
+    moved = true;
+  }
+  if (moved)
+    wake_another();
+}
+
+void worker::enter_blocking() noexcept {
+  if (blocking_depth_++ != 0)
+    return;
+  suspended_budget_ = std::exchange(thread_->chain_budget, 0U);
+  hand_over();
+  owner_.workers().enter_blocking();
+}
+
+void worker::leave_blocking() noexcept {
+  if (--blocking_depth_ != 0)
+    return;
+  owner_.workers().leave_blocking();
+  thread_->chain_budget = suspended_budget_;
+}
+
+void worker::recall(bool searching) noexcept {
+  // Release: pairs with the acquire in recalled(); what the crew did before is seen.
+  if (owner_.manual() != nullptr)
+    owner_.manual()->woken(); // M1
+  spare_word_.store(searching ? 2 : 1, std::memory_order_release);
+  sync::futex_wake_one(spare_word_);
+}
+
+bool worker::recalled() const noexcept {
+  return spare_word_.load(std::memory_order_acquire) != 0;
+}
+
+bool worker::sleep_as_spare(sync::time_point deadline) noexcept {
+  return sync::futex_wait_until(spare_word_, 0, deadline);
+}
+
+void worker::accept_recall() noexcept {
+  // Relaxed: recalled() has acquired it, and nobody writes it before this worker is a spare again.
+  arrives_searching_ = spare_word_.load(std::memory_order_relaxed) == 2;
+  spare_word_.store(0, std::memory_order_relaxed);
 }
 
 void worker::wake_another() noexcept {

@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace weir::detail {
 
@@ -31,10 +32,18 @@ class worker {
   worker& operator=(const worker&) = delete;
   ~worker();
 
-  /// Starts the thread, which keeps the scheduler alive. \return the error number, 0 if it runs.
-  [[nodiscard]] int start_thread();
-  void join() noexcept;
-  void detach() noexcept;
+  // Under the crew's mutex.
+  /// Whether a thread is in this slot, or is about to be.
+  bool occupied = false;
+  /// Starts a thread in this slot, which keeps the scheduler alive. `searching`: it has been
+  /// counted as a searcher. \return the error number, 0 if it runs.
+  [[nodiscard]] int start_thread(bool searching);
+  /// The slot's last thread, if nobody has taken it.
+  [[nodiscard]] sync::thread take_thread() noexcept {
+    return std::exchange(os_thread_, sync::thread());
+  }
+  /// Ends wait_as_spare of this worker.
+  void recall(bool searching) noexcept;
 
   // Any thread.
   void unpark() noexcept { parker_.unpark(); }
@@ -54,6 +63,8 @@ class worker {
     return counters_.spawned.load(std::memory_order_acquire);
   }
   [[nodiscard]] worker_stats stats() const noexcept;
+  /// How long it has been asleep.
+  [[nodiscard]] sync::time_point::duration asleep_for(sync::time_point now) const noexcept;
 
   // The worker's own thread.
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
@@ -68,6 +79,16 @@ class worker {
   void push_last(job& j) noexcept;
   /// W1, counted as this worker's.
   void wake_another() noexcept;
+  /// Moves the chain and all queues to the injector, where busy workers find them too, and does W1.
+  void hand_over() noexcept;
+  /// weir::blocking on this worker. What its task submits meanwhile goes to the injector.
+  void enter_blocking() noexcept;
+  void leave_blocking() noexcept;
+  // For the crew: a spare's bed.
+  [[nodiscard]] bool recalled() const noexcept;
+  /// \return false if the deadline has passed.
+  bool sleep_as_spare(sync::time_point deadline) noexcept;
+  void accept_recall() noexcept;
 
  private:
   /// A job to run, and the slot to free afterwards if it sits in the batch ring.
@@ -89,6 +110,10 @@ class worker {
 
   static void* thread_main(void* self) noexcept;
   void run_loop() noexcept;
+  /// Runs tasks. \return true when the runtime has stopped, false if the worker gave up its place.
+  [[nodiscard]] bool work() noexcept;
+  /// Moves one job to the injector, waiting for memory if need be.
+  void inject(packet& p) noexcept;
   void execute(found f) noexcept;
   [[nodiscard]] found take_local() noexcept;
   [[nodiscard]] found take_injected() noexcept;
@@ -99,7 +124,6 @@ class worker {
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
-  void name_thread(const std::string& prefix) const noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
   std::uint32_t random() noexcept;
 
@@ -121,6 +145,12 @@ class worker {
   thread_state* thread_ = nullptr;
   std::uint32_t tick_ = 0;
   std::uint32_t streak_ = 0;
+  // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks
+  // too.
+  std::uint32_t blocking_depth_ = 1;
+  std::uint32_t suspended_budget_ = 0;
+  // Whoever started or recalled this worker has counted it as a searcher (E4).
+  bool arrives_searching_ = false;
   std::uint32_t due_left_ = 0;
   timer_queue::key due_at_ = 0;
   std::size_t next_shard_ = 0;
@@ -137,6 +167,9 @@ class worker {
   batch_ring ring_;
   alignas(sync::line_size) sync::atomic<job*> next_{nullptr};
   alignas(sync::line_size) parker parker_;
+  sync::atomic<std::uint32_t> spare_word_{0};
+  // When it went to sleep, in the steady clock's units; 0: it is awake. Kept if elastic.
+  sync::atomic<std::chrono::steady_clock::rep> asleep_since_{0};
 };
 
 } // namespace weir::detail

@@ -166,7 +166,7 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
   // Far more than two batches of each class, freed on a thread that allocates none.
   std::vector<frame> frames;
   for (int copy = 0; copy < 500; ++copy) {
-    for (std::size_t size : {64U, 512U, 1024U, 4096U})
+    for (std::size_t size : {24U, 504U, 1024U, 4096U})
       frames.emplace_back(size, static_cast<unsigned char>(copy));
   }
   std::uint32_t longest = 0;
@@ -188,7 +188,7 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
   // A new thread, whose cache is empty, gets a whole batch of them.
   std::array<std::uint32_t, 2> counts{};
   std::thread([&] {
-    const frame first(64, 1);
+    const frame first(24, 1);
     const auto& list = cache().lists[0];
     counts = {list.count, length(list)};
     first.free();

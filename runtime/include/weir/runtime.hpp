@@ -33,6 +33,18 @@ struct runtime_options {
   /// Upper bound for the number of workers, at least `workers`, at most `runtime::worker_limit`.
   /// 0: the same as `workers`.
   std::size_t max_workers = 0;
+  /// Whether the number of workers follows the load: a submission that finds everybody busy starts
+  /// one more, up to `max_workers` and the usable CPUs, and those that have been idle for
+  /// `keep_alive` leave, down to `min_workers` (docs/elastic.md).
+  bool elastic = false;
+  /// Lower bound of that, at most `workers`. 0: the same as `workers`.
+  std::size_t min_workers = 0;
+  /// Workers that may stand in at once for those inside `weir::blocking`, at most
+  /// `runtime::worker_limit`. Their threads come on top of `max_workers`. 0: nobody stands in.
+  std::size_t max_blocking = 64;
+  /// How long threads without work are kept: stand-ins that are not needed any more, and workers of
+  /// an elastic runtime. Not negative.
+  std::chrono::nanoseconds keep_alive = std::chrono::seconds(10);
   /// Threads are called "<thread_name>-<index>"; the kernel keeps the first 15 characters.
   std::string thread_name = "weir";
   /// Stack of each worker in bytes, at least 64 KiB. 0: the system's default.
@@ -271,7 +283,19 @@ class WEIR_API runtime {
   /// request. May be called again, also after `drain()`.
   void stop();
 
-  /// The number of workers.
+  /// Sets the number of workers, 1 to `runtime_options::max_workers`, while tasks run.
+  ///
+  /// New threads have been started when this returns. Workers that are too many leave by themselves
+  /// after their current job, and hand over what waits for them; this does not wait for them. An
+  /// elastic runtime goes on from there by itself.
+  ///
+  /// Throws `errc::invalid_option`; `errc::stopped` after `stop()` or `drain()` was called; if a
+  /// thread cannot be started, `errc::thread_start_failed`: those that were started stay, and
+  /// `workers()` says how many there are now. Takes a lock and joins threads that have left.
+  void resize(std::size_t workers);
+
+  /// How many workers there are to be: the option, or what `resize()` or the load has made of it.
+  /// `runtime_stats::running_workers` says how many there are at the moment.
   [[nodiscard]] std::size_t workers() const noexcept;
 
   /// Whether the calling thread is a worker of this runtime.

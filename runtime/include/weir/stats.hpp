@@ -3,6 +3,7 @@
 /// What a runtime has done so far.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -57,6 +58,20 @@ struct runtime_stats {
   std::uint64_t outside_wakes = 0;
   /// Exceptions that went to the runtime's handler.
   std::uint64_t unhandled_exceptions = 0;
+  /// Worker threads now that run tasks, look for some, or sleep until there are some.
+  std::size_t running_workers = 0;
+  /// Worker threads now whose task is inside `weir::blocking`.
+  std::size_t blocked_workers = 0;
+  /// Worker threads now that are kept for the next `weir::blocking`.
+  std::size_t spare_workers = 0;
+  /// Worker threads started so far.
+  std::uint64_t threads_started = 0;
+  /// Worker threads that the system refused to start.
+  std::uint64_t thread_start_failures = 0;
+  /// Times a worker was started or recalled to stand in for a blocked one.
+  std::uint64_t stand_ins = 0;
+  /// Calls of `weir::blocking` that found everybody busy and `max_blocking` reached.
+  std::uint64_t blocking_refused = 0;
   /// Exceptions that gave way to an earlier one: of further children of a `when_all` or a task
   /// group that has failed already, and of those that a `when_any` did not need.
   std::uint64_t suppressed_exceptions = 0;

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
 
 #include <pthread.h>
 
@@ -109,6 +110,8 @@ class thread {
   WEIR_API void join() noexcept;
   WEIR_API void detach() noexcept;
   [[nodiscard]] bool joinable() const noexcept { return joinable_; }
+  /// Whether the calling thread is this one.
+  [[nodiscard]] WEIR_API bool is_this_thread() const noexcept;
 
  private:
   pthread_t id_{};
@@ -116,7 +119,8 @@ class thread {
 };
 
 /// Names the calling thread for debuggers and `top`; the kernel keeps the first 15 characters.
-WEIR_API void name_this_thread(const char* name) noexcept;
+/// The name is "<prefix>-<index>".
+WEIR_API void name_this_thread(std::string_view prefix, std::size_t index) noexcept;
 
 /// Lowest address of the calling thread's stack, or 0 if the system does not tell.
 WEIR_API std::uintptr_t stack_bottom() noexcept;

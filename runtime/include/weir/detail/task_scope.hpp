@@ -25,9 +25,9 @@
 /// C2  A source (a timer, a semaphore, another task...) calls `complete()` exactly once for each
 ///     suspension that it was given, unless `withdraw` took the suspension back. Which of the two
 ///     it is, the source decides under its own lock or by its own word.
-/// C3  Stop is requested before `wait_` is looked at, and `wait_` is written before the request is
-///     looked at. Both steps at `wait_` are read-modify-writes, so that one of them sees the other:
-///     no request is missed by a coroutine that goes to wait.
+/// C3  Stop is requested before `wait_` is read, and `wait_` is written before the request is
+///     looked at, all four sequentially consistent: at least one side sees the other, so that no
+///     request is missed by a coroutine that goes to wait.
 /// C4  While a suspension is being prepared or withdrawn its coroutine does not run: whoever does
 /// it
 ///     may use its fields, and nobody waits for anybody.

@@ -49,6 +49,8 @@ struct thread_state {
   /// The injector entrance that this thread used last, and the injector's number.
   void* producer = nullptr;
   std::uint64_t producer_id = 0;
+  /// Set when the thread was a worker and has left: it must not wait for other such threads.
+  bool retired = false;
   /// Set when the thread's leases have been given back: the thread is ending.
   bool leases_closed = false;
   frame_cache frames;
