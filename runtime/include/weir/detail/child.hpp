@@ -177,7 +177,7 @@ class WEIR_API fork_join : public join {
   fork_join() noexcept : join(&forward_stop) {}
   explicit fork_join(withdraw_function withdraw) noexcept : join(withdraw) {}
 
-  /// In the order in which they are to start if one worker runs them all.
+  /// In the order in which they are to start if one worker runs them all (but for its beat, F2).
   void add(child& c) noexcept {
     c.next = last_;
     last_ = &c;
