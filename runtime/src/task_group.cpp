@@ -44,7 +44,7 @@ void task_group::start(group_child* fresh) {
     detail::schedule_fork(scope().home(), detail::this_thread(), *fresh);
 }
 
-bool task_group::request_stop(stop_reason reason) noexcept {
+bool task_group::request_stop(const stop_reason& reason) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (stopped_)

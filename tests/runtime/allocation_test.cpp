@@ -175,6 +175,32 @@ TEST_CASE("waiting for each other allocates nothing once the cache is warm", "[a
   CHECK(all.counted == 0);
 }
 
+TEST_CASE("when_all and with_timeout of tasks allocate nothing but the tasks' frames",
+          "[allocation]") {
+  if (test::sanitized)
+    return;
+  weir::runtime rt{{.workers = 1}};
+  struct body {
+    static weir::task<int> leaf(int i) { co_return i; }
+    static weir::task<int> round() {
+      auto [a, b] = co_await weir::when_all(leaf(1), leaf(2));
+      const int c = co_await weir::with_timeout(leaf(3), std::chrono::hours(1));
+      co_return a + b + c;
+    }
+    static weir::task<long> count() {
+      long sum = 0;
+      for (int i = 0; i < 100; ++i)
+        sum += co_await round();
+      const long before = allocations;
+      for (int i = 0; i < 1000; ++i)
+        sum += co_await round();
+      const long made = allocations - before;
+      co_return sum == 6600 ? made : -1;
+    }
+  };
+  CHECK(rt.block_on(body::count()) == 0);
+}
+
 TEST_CASE("submitting to a busy runtime makes no system call", "[allocation]") {
   // Every system call on these paths is a wake-up or a sleep, and those are counted.
   weir::runtime rt{{.workers = 1}};

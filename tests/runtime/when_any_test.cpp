@@ -44,12 +44,12 @@ TEST_CASE("losers that wait are stopped, losers that have not started never do",
   weir::runtime rt{{.workers = 1}};
   std::atomic<int> stopped{0};
   std::atomic<int> ran{0};
-  // One worker starts them in order.
+  // One worker starts the first one first; which of the others follows is up to its beat (F2).
   const auto first = rt.block_on(
       weir::when_any(forever(stopped, stop_cause::not_needed), number(2), test::count(ran)));
-  CHECK(first.index == 1);
+  CHECK(first.index != 0);
   CHECK(stopped == 1);
-  CHECK(ran == 0);
+  CHECK(ran == (first.index == 2 ? 1 : 0));
 }
 
 TEST_CASE("when_any of a range gives index and value, or the index", "[when_any]") {

@@ -92,7 +92,7 @@ class WEIR_API task_group : detail::join {
 
   /// Asks the body and all children to stop, and those spawned later not to start.
   /// \return true for the first request.
-  bool request_stop(stop_reason reason = {}) noexcept;
+  bool request_stop(const stop_reason& reason = {}) noexcept;
 
   /// Whether stop was requested of the group, by anybody.
   [[nodiscard]] bool stop_requested() const noexcept;

@@ -177,7 +177,7 @@ class WEIR_API fork_join : public join {
   fork_join() noexcept : join(&forward_stop) {}
   explicit fork_join(withdraw_function withdraw) noexcept : join(withdraw) {}
 
-  /// In the order in which they are to start if one worker runs them all.
+  /// In the order in which they are to start if one worker runs them all (but for its beat, F2).
   void add(child& c) noexcept {
     c.next = last_;
     last_ = &c;
@@ -243,11 +243,11 @@ task<child_result_t<A>> as_task(A&& awaited) {
   if constexpr (std::is_lvalue_reference_v<A>) {
     return await_reference_in_task<std::remove_reference_t<A>, child_result_t<A>>(awaited);
   } else if constexpr (is_task<A>) {
-    return std::move(awaited);
+    return std::forward<A>(awaited);
   } else {
     static_assert(std::move_constructible<A>,
                   "an awaitable that cannot be moved must be given as an lvalue");
-    return await_in_task<A, child_result_t<A>>(std::move(awaited));
+    return await_in_task<A, child_result_t<A>>(std::forward<A>(awaited));
   }
 }
 

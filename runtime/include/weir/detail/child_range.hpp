@@ -33,7 +33,7 @@ std::vector<task<T>> tasks_of(Range&& tasks) {
   static_assert(owned || std::constructible_from<task<T>, element>,
                 "tasks cannot be copied: give the range away with std::move");
   if constexpr (std::same_as<Range, std::vector<task<T>>>) {
-    return std::move(tasks);
+    return std::forward<Range>(tasks);
   } else {
     std::vector<task<T>> all;
     if constexpr (std::ranges::sized_range<Range>)
