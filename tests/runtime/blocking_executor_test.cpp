@@ -89,7 +89,7 @@ TEST_CASE("posted calls run on threads of the executor, move-only ones too",
     CHECK(ex.stats().threads <= 64);
     CHECK(test::code_of([&] { ex.post(std::function<void()>()); }) == weir::errc::empty_callable);
   }
-  threads.wait_until_same();
+  threads.wait_until_gone();
 }
 
 TEST_CASE("run gives the value or the exception of the call", "[blocking_executor]") {

@@ -204,7 +204,7 @@ TEST_CASE("resize from 1 to 16 and back under load: nothing lost, nothing run tw
     CHECK(stats.accepted == stats.ended);
     CHECK(stats.workers.size() <= most + 64);
   }
-  threads.wait_until_same();
+  threads.wait_until_gone();
 }
 
 TEST_CASE("threads that have left are joined, however often the runtime is resized", "[elastic]") {
@@ -219,7 +219,7 @@ TEST_CASE("threads that have left are joined, however often the runtime is resiz
   }
   CHECK(rt.stats().threads_started > static_cast<std::uint64_t>(test::rounds(200)));
   // No sleep makes this hold: the threads leave by themselves.
-  threads.wait_until_same();
+  threads.wait_until_gone();
   CHECK(rt.submit([] { return 1; }).get() == 1);
 }
 

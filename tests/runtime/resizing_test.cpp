@@ -63,7 +63,7 @@ TEST_CASE("resize from 1 to 16 and back every millisecond for ten seconds under 
   }
   CHECK(ran == submitted);
   CHECK(twice == 0);
-  threads.wait_until_same();
+  threads.wait_until_gone();
 }
 
 TEST_CASE("how fast a runtime answers whose workers all block", "[blocking]") {

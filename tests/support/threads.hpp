@@ -23,9 +23,10 @@ class thread_count {
     first.join();
   }
 
-  /// Waits until there are as many as before: the kernel lists a joined thread for another moment.
-  void wait_until_same() const {
-    eventually([this] { return now() == before_; });
+  /// Waits until there are no more than before: the kernel lists a joined thread for another
+  /// moment.
+  void wait_until_gone() const {
+    eventually([this] { return now() <= before_; });
   }
 
  private:
