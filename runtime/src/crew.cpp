@@ -63,6 +63,11 @@ bool crew::may_grow_by_itself() const noexcept {
          target() < owner_.options().growth_limit;
 }
 
+bool crew::somebody_arrives() const noexcept {
+  // Relaxed: a hint. Everybody in transit who is not leaving has been started.
+  return transit_.load(std::memory_order_relaxed) > leaving_;
+}
+
 void crew::update() noexcept {
   const auto wanted = target();
   const std::size_t surplus = phase_ == phase::open && active_ > wanted ? active_ - wanted : 0;
@@ -158,7 +163,8 @@ bool crew::stand_in(bool for_blocking) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     const bool shortage = is_short();
-    if (phase_ != phase::ended && has_room() && (shortage || may_grow_by_itself())) {
+    if (phase_ != phase::ended && has_room() &&
+        (shortage || (may_grow_by_itself() && !somebody_arrives()))) {
       const int error = place_one(true, left);
       comes = error == 0;
       if (comes && shortage)

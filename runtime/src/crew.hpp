@@ -117,6 +117,8 @@ class crew {
   [[nodiscard]] bool is_short() const noexcept;
   [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] bool may_grow_by_itself() const noexcept;
+  /// Whether a thread was started that has not looked for work yet.
+  [[nodiscard]] bool somebody_arrives() const noexcept;
   void make_slot();
   /// There must be room without spares.
   [[nodiscard]] worker& vacant_slot();

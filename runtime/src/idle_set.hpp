@@ -123,6 +123,13 @@ class idle_set {
     return false;
   }
 
+  /// W1's look: whether somebody sleeps and nobody searches.
+  [[nodiscard]] bool calls_for_a_searcher() const noexcept {
+    // Seq_cst: pairs with push and stop_searching.
+    const auto seen = word_.load(std::memory_order_seq_cst);
+    return searching(seen) == 0 && somebody_sleeps(seen);
+  }
+
   /// W1: takes a sleeper off the stack, as a searcher, unless somebody searches or nobody sleeps.
   [[nodiscard]] std::optional<std::uint32_t> pop_if_nobody_searches() noexcept {
     // Seq_cst: pairs with push and stop_searching.

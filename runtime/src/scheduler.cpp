@@ -272,11 +272,9 @@ void scheduler::wake(std::uint32_t index) noexcept {
 }
 
 bool scheduler::wake_one() noexcept {
-  const auto index = idle_.pop_if_nobody_searches();
-  if (!index)
-    return crew_.may_grow() && crew_.grow();
-  wake(*index);
-  return true;
+  if (idle_.calls_for_a_searcher()) [[unlikely]]
+    return wake_sleeper();
+  return crew_.may_grow() && crew_.grow();
 }
 
 bool scheduler::wake_sleeper() noexcept {

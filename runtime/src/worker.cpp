@@ -95,8 +95,9 @@ bool worker::work() noexcept {
       if (workers.has_surplus()) [[unlikely]]
         break;
       f = take_local();
-      if (!f)
-        f = take_injected();
+      if (f)
+        continue;
+      f = take_injected();
     }
     if (workers.has_surplus()) {
       hand_over(); // E2; and a search looks at other workers' queues only

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -14,17 +13,13 @@
 
 #include <catch.hpp>
 #include <support/support.hpp>
+#include <support/threads.hpp>
 
 using namespace std::chrono_literals;
 
 namespace {
 
 constexpr std::size_t most = 16;
-
-std::size_t threads_of_process() {
-  const auto begin = std::filesystem::directory_iterator("/proc/self/task");
-  return static_cast<std::size_t>(std::distance(begin, std::filesystem::directory_iterator()));
-}
 
 /// Counts each of many tasks, so that one that is lost or run twice shows.
 class tally {
@@ -168,7 +163,7 @@ TEST_CASE("a worker that leaves hands over everything that waits for it", "[elas
 }
 
 TEST_CASE("resize from 1 to 16 and back under load: nothing lost, nothing run twice", "[elastic]") {
-  const auto threads_before = threads_of_process();
+  const test::thread_count threads;
   constexpr std::size_t tasks = 20'000;
   {
     weir::runtime rt{{.workers = 1, .max_workers = most}};
@@ -209,12 +204,12 @@ TEST_CASE("resize from 1 to 16 and back under load: nothing lost, nothing run tw
     CHECK(stats.accepted == stats.ended);
     CHECK(stats.workers.size() <= most + 64);
   }
-  CHECK(threads_of_process() == threads_before);
+  threads.wait_until_gone();
 }
 
 TEST_CASE("threads that have left are joined, however often the runtime is resized", "[elastic]") {
   weir::runtime rt{{.workers = 1, .max_workers = 4}};
-  const auto threads_before = threads_of_process();
+  const test::thread_count threads;
   for (int i = 0; i < test::rounds(200); ++i) {
     rt.resize(4);
     rt.resize(1);
@@ -224,7 +219,7 @@ TEST_CASE("threads that have left are joined, however often the runtime is resiz
   }
   CHECK(rt.stats().threads_started > static_cast<std::uint64_t>(test::rounds(200)));
   // No sleep makes this hold: the threads leave by themselves.
-  test::eventually([&] { return threads_of_process() == threads_before; });
+  threads.wait_until_gone();
   CHECK(rt.submit([] { return 1; }).get() == 1);
 }
 

@@ -6,29 +6,19 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <iostream>
 #include <thread>
 #include <vector>
 
 #include <catch.hpp>
 #include <support/support.hpp>
+#include <support/threads.hpp>
 
 using namespace std::chrono_literals;
 
-namespace {
-
-std::size_t threads_of_process() {
-  return static_cast<std::size_t>(
-      std::distance(std::filesystem::directory_iterator("/proc/self/task"),
-                    std::filesystem::directory_iterator()));
-}
-
-} // namespace
-
 TEST_CASE("resize from 1 to 16 and back every millisecond for ten seconds under load",
           "[elastic]") {
-  const auto threads_before = threads_of_process();
+  const test::thread_count threads;
   std::uint64_t submitted = 0;
   std::uint64_t resizes = 0;
   std::atomic<std::uint64_t> ran{0};
@@ -73,7 +63,7 @@ TEST_CASE("resize from 1 to 16 and back every millisecond for ten seconds under 
   }
   CHECK(ran == submitted);
   CHECK(twice == 0);
-  CHECK(threads_of_process() == threads_before);
+  threads.wait_until_gone();
 }
 
 TEST_CASE("how fast a runtime answers whose workers all block", "[blocking]") {

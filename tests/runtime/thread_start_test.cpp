@@ -90,6 +90,7 @@ TEST_CASE("whichever thread resize cannot start, those before it stay and work",
 TEST_CASE("a backlog that no thread can be started for waits for the workers there are",
           "[elastic]") {
   weir::runtime rt{{.workers = 1, .max_workers = 4, .elastic = true}};
+  allowed = 0;
   test::gate door;
   std::atomic<bool> inside{false};
   rt.post([&] {
@@ -97,7 +98,6 @@ TEST_CASE("a backlog that no thread can be started for waits for the workers the
     door.pass();
   });
   test::eventually([&] { return inside.load(); });
-  allowed = 0;
   std::atomic<int> ran{0};
   for (int i = 0; i < 1000; ++i)
     rt.post([&] { ++ran; });
