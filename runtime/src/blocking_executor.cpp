@@ -19,7 +19,7 @@ constinit thread_local const blocking_core* core_of_this_thread = nullptr;
 
 } // namespace
 
-blocking_core::blocking_core(options o, unhandled_sink sink)
+blocking_core::blocking_core(options o, sink_ref sink)
     : options_(std::move(o)), sink_(std::move(sink)) {}
 
 blocking_core::~blocking_core() = default;
@@ -259,8 +259,8 @@ blocking_executor::make_core(blocking_executor_options&& options) {
     invalid("keep_alive", std::to_string(options.keep_alive.count()) + " ns", "not be negative");
   if (options.thread_name.find('\0') != std::string::npos)
     invalid("thread_name", "a text with a null character", "have none");
-  detail::unhandled_sink sink;
-  sink.handler = std::move(options.on_unhandled_exception);
+  const detail::sink_ref sink(new detail::error_sink);
+  sink->handler = std::move(options.on_unhandled_exception);
   return std::make_shared<detail::blocking_core>(
       detail::blocking_core::options{
           .max_threads = options.max_threads,
@@ -268,7 +268,7 @@ blocking_executor::make_core(blocking_executor_options&& options) {
           .keep_alive = detail::sync::clamped(options.keep_alive),
           .thread_name = std::move(options.thread_name),
       },
-      std::move(sink));
+      sink);
 }
 
 } // namespace weir

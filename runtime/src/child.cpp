@@ -68,8 +68,10 @@ stop_reason join::reason_or(stop_cause own) const noexcept {
 
 void join::check_failures() {
   check();
-  if (error_ != nullptr)
+  if (error_ != nullptr) {
+    count_grouped(scope().root().home());
     std::rethrow_exception(std::move(error_));
+  }
   // Relaxed: the parent comes after every leave().
   if (const child* const which = cancelled_child_.load(std::memory_order_relaxed))
     throw_cancelled_as(*which);

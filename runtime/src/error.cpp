@@ -38,6 +38,8 @@ class category final : public std::error_category {
       return "limit_exceeded";
     case errc::timed_out:
       return "timed_out";
+    case errc::forked:
+      return "forked";
     }
     return "unknown";
   }
@@ -58,6 +60,11 @@ namespace detail {
 
 void throw_error(errc code, const char* what) {
   throw error(code, what);
+}
+
+void throw_forked() {
+  throw_error(errc::forked, "this process was forked from the one that made the runtime, whose "
+                            "workers are not in it; make a runtime of its own after fork()");
 }
 
 } // namespace detail

@@ -24,6 +24,12 @@ struct producer_leases {
     void give_back() noexcept {
       if (held == nullptr)
         return;
+      if (sync::process_id() != registry->process) {
+        // A forked child: the lock may be held by a thread that is not here.
+        (void)new std::shared_ptr<injector::registry>(std::move(registry));
+        held = nullptr;
+        return;
+      }
       const std::scoped_lock lock(registry->mutex);
       if (registry->owner != nullptr) {
         held->next_free = registry->owner->free_;

@@ -46,18 +46,32 @@ class injector {
   struct producer {
     explicit producer(queue& q) : token(q) {}
 
+    /// Announces that the thread is about to touch the scheduler, so that a runtime that closes can
+    /// wait until everybody who found it open has left, and so that a runtime's destructor can wait
+    /// for the submitter of the very task that ended it. Calls nest.
+    void enter() noexcept {
+      // Seq_cst: the announcement comes before the look at the scheduler's state (S2). Only this
+      // thread writes it.
+      calls.store(calls.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+    }
+    void leave() noexcept {
+      // Release: pairs with the acquire in wait_for_submitters.
+      calls.store(calls.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+    }
+
     moodycamel::ProducerToken token;
     alignas(sync::line_size) sync::atomic<std::uint64_t> published{0};
     sync::atomic<std::uint64_t> accepted{0};
-    sync::atomic<std::uint32_t> calls{0}; // see submission_guard
-    producer* next = nullptr;             // of all producers, fixed once linked
-    producer* next_free = nullptr;        // guarded by the registry's mutex
+    sync::atomic<std::uint32_t> calls{0};
+    producer* next = nullptr;      // of all producers, fixed once linked
+    producer* next_free = nullptr; // guarded by the registry's mutex
   };
 
   /// What a thread's lease needs when the thread ends, perhaps after the runtime.
   struct registry {
     sync::mutex mutex;
     injector* owner = nullptr;
+    const long process = sync::process_id();
   };
 
   injector();
@@ -105,24 +119,15 @@ class injector {
   std::shared_ptr<registry> registry_;
 };
 
-/// Held by an outside thread while it submits, until it touches the scheduler no more. Announces
-/// the thread, so that a runtime that closes can wait until everybody who found it open has left,
-/// and so that a runtime's destructor can wait for the submitter of the very task that ended it.
+/// Held by an outside thread while it touches the scheduler.
 class submission_guard {
  public:
   explicit submission_guard(injector::producer& through) noexcept : producer_(through) {
-    // Seq_cst: the announcement comes before the look at the scheduler's state (S2). Only this
-    // thread writes it.
-    producer_.calls.store(producer_.calls.load(std::memory_order_relaxed) + 1,
-                          std::memory_order_seq_cst);
+    producer_.enter();
   }
   submission_guard(const submission_guard&) = delete;
   submission_guard& operator=(const submission_guard&) = delete;
-  ~submission_guard() {
-    // Release: pairs with the acquire in wait_for_submitters.
-    producer_.calls.store(producer_.calls.load(std::memory_order_relaxed) - 1,
-                          std::memory_order_release);
-  }
+  ~submission_guard() { producer_.leave(); }
 
  private:
   injector::producer& producer_;

@@ -74,23 +74,69 @@ runtime::runtime(runtime_options options)
 }
 
 runtime::~runtime() {
-  stop();
-  if (on_worker())
+  if (scheduler_->forked()) {
+    // Its locks may be held by threads that are not here.
+    (void)new std::shared_ptr<detail::scheduler>(std::move(scheduler_));
+    return;
+  }
+  scheduler_->request(detail::scheduler::state::stopping);
+  if (on_worker()) {
     scheduler_->detach();
-  else
+  } else {
+    (void)scheduler_->wait_stopped();
     scheduler_->join();
+  }
 }
 
+namespace {
+
+void require_may_wait(const detail::scheduler& target, const char* request) {
+  if (target.forked())
+    detail::throw_forked();
+  if (detail::this_thread().home == &target)
+    throw error(
+        errc::would_deadlock,
+        std::string("a worker must not wait for its own runtime to end: the task that waits "
+                    "is part of it; call ") +
+            request + "() instead");
+}
+
+} // namespace
+
 void runtime::drain() {
+  require_may_wait(*scheduler_, "request_drain");
   scheduler_->request(detail::scheduler::state::draining);
-  if (!on_worker())
-    scheduler_->wait_stopped();
+  (void)scheduler_->wait_stopped();
+}
+
+std::uint64_t runtime::drain(std::chrono::steady_clock::time_point deadline) {
+  require_may_wait(*scheduler_, "request_drain");
+  scheduler_->request(detail::scheduler::state::draining);
+  return scheduler_->wait_stopped(&deadline) ? 0 : scheduler_->left();
 }
 
 void runtime::stop() {
+  require_may_wait(*scheduler_, "request_stop");
   scheduler_->request(detail::scheduler::state::stopping);
-  if (!on_worker())
-    scheduler_->wait_stopped();
+  (void)scheduler_->wait_stopped();
+}
+
+std::uint64_t runtime::stop(std::chrono::steady_clock::time_point deadline) {
+  require_may_wait(*scheduler_, "request_stop");
+  scheduler_->request(detail::scheduler::state::stopping);
+  return scheduler_->wait_stopped(&deadline) ? 0 : scheduler_->left();
+}
+
+void runtime::request_drain() {
+  if (scheduler_->forked())
+    detail::throw_forked();
+  scheduler_->request(detail::scheduler::state::draining);
+}
+
+void runtime::request_stop() {
+  if (scheduler_->forked())
+    detail::throw_forked();
+  scheduler_->request(detail::scheduler::state::stopping);
 }
 
 std::size_t runtime::workers() const noexcept {
@@ -103,6 +149,8 @@ void runtime::resize(std::size_t workers) {
     throw error(errc::invalid_option, "resize to " + std::to_string(workers) +
                                           " workers; it must be 1 to " + std::to_string(limit) +
                                           " (runtime_options.max_workers)");
+  if (scheduler_->forked())
+    detail::throw_forked();
   scheduler_->workers().resize(workers);
 }
 
@@ -111,6 +159,8 @@ clock_source::time_point runtime::now() const noexcept {
 }
 
 runtime_stats runtime::stats() const {
+  if (scheduler_->forked())
+    detail::throw_forked();
   return scheduler_->stats();
 }
 

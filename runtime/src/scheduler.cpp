@@ -10,7 +10,8 @@
 
 namespace weir::detail {
 
-void unhandled_sink::report(std::exception_ptr error) const noexcept {
+void error_sink::report(std::exception_ptr error) noexcept {
+  count(unhandled);
   if (handler) {
     handler(std::move(error)); // noexcept: a handler that throws ends the process
     return;
@@ -27,21 +28,23 @@ void unhandled_sink::report(std::exception_ptr error) const noexcept {
   std::terminate();
 }
 
+namespace {
+
+error_sink* make_sink(const scheduler_options& options) {
+  auto made = std::make_unique<error_sink>();
+  made->handler = options.on_unhandled_exception;
+  return made.release();
+}
+
+} // namespace
+
 scheduler::scheduler(scheduler_options options)
-    : options_(std::move(options)), idle_(options_.max_workers + options_.max_blocking),
-      crew_(*this), manual_(options_.clock->manual()),
+    : options_(std::move(options)), sink_(make_sink(options_)),
+      state_(*::new(page_.get()) sync::atomic<state>(state::open)),
+      idle_(options_.max_workers + options_.max_blocking), crew_(*this),
+      manual_(options_.clock->manual()),
       // One queue for a manual clock, so that equal deadlines keep their order across workers.
-      timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()),
-      unhandled_(std::make_shared<sync::atomic<std::uint64_t>>(0)) {
-  auto sink = std::make_shared<unhandled_sink>();
-  if (options_.on_unhandled_exception) {
-    sink->handler = [count = unhandled_,
-                     handler = options_.on_unhandled_exception](std::exception_ptr error) {
-      count->fetch_add(1, std::memory_order_relaxed); // a figure
-      handler(std::move(error));
-    };
-  }
-  sink_ = std::move(sink);
+      timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()) {
   if (manual_ != nullptr)
     manual_->attach(*this);
 }
@@ -70,6 +73,8 @@ void scheduler::start() {
 
 void scheduler::request(state wanted) noexcept {
   auto seen = state_.load(std::memory_order_seq_cst);
+  if (seen == state::forked)
+    return;
   // Seq_cst: S2 on this side, and pairs with current_state on workers that go to sleep.
   while (seen < wanted && !state_.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) {
   }
@@ -85,10 +90,20 @@ void scheduler::request(state wanted) noexcept {
     live_.stop_all();
 }
 
-void scheduler::wait_stopped() noexcept {
+bool scheduler::wait_stopped(const sync::time_point* deadline) noexcept {
   // Acquire: pairs with the release in stop_if_quiescent.
-  while (stopped_word_.load(std::memory_order_acquire) == 0)
-    sync::futex_wait(stopped_word_, 0);
+  while (stopped_word_.load(std::memory_order_acquire) == 0) {
+    if (deadline == nullptr)
+      sync::futex_wait(stopped_word_, 0);
+    else if (!sync::futex_wait_until(stopped_word_, 0, *deadline))
+      return stopped_word_.load(std::memory_order_acquire) != 0;
+  }
+  return true;
+}
+
+std::uint64_t scheduler::left() const noexcept {
+  const auto over = ended();
+  return accepted() - over;
 }
 
 void scheduler::join() noexcept {
@@ -101,29 +116,46 @@ void scheduler::detach() noexcept {
 
 namespace {
 
-[[noreturn]] void refuse() {
+[[noreturn]] void refuse(scheduler::state seen) {
+  if (seen == scheduler::state::forked)
+    throw_forked();
   throw_error(errc::stopped, "the runtime has been stopped or drained and takes no new tasks");
 }
 
 } // namespace
 
 void scheduler::require_open(const thread_state& thread) const {
-  // Relaxed: an early refusal, before anything is copied; submitting looks again.
+  // Relaxed: an early refusal; submitting looks again.
   const auto now = state_.load(std::memory_order_relaxed);
   if (now != state::open && (now != state::draining || thread.home != this))
-    refuse();
+    refuse(now);
 }
 
-void scheduler::require_open_to_all() const {
-  // Seq_cst: S2, after the guard's announcement.
-  if (state_.load(std::memory_order_seq_cst) != state::open)
-    refuse();
-}
-
-void scheduler::submit(thread_state& thread, packet& p) {
+injector::producer* scheduler::open_submission(thread_state& thread) {
+  if (thread.home == this) {
+    require_open(thread);
+    return nullptr;
+  }
   auto& producer = injector_.of_thread(thread);
-  const submission_guard guard(producer);
-  require_open_to_all();
+  producer.enter();
+  // Seq_cst: S2, after the announcement.
+  const auto now = state_.load(std::memory_order_seq_cst);
+  if (now != state::open) [[unlikely]] {
+    producer.leave();
+    refuse(now);
+  }
+  return &producer;
+}
+
+void scheduler::require_not_sealed() const {
+  // Relaxed: only this thread can have sealed the scheduler inside its submission, by way of a
+  // callable that stops its runtime while it is copied or moved.
+  if (sealed_.load(std::memory_order_relaxed)) [[unlikely]]
+    refuse(state::stopped);
+}
+
+void scheduler::submit(injector::producer& producer, packet& p) {
+  require_not_sealed();
   bump(producer.accepted); // S1
   if (!injector_.push(producer, p)) {
     bump(producer.accepted, static_cast<std::uint64_t>(-1));
@@ -132,10 +164,8 @@ void scheduler::submit(thread_state& thread, packet& p) {
   wake_from_outside();
 }
 
-void scheduler::submit(thread_state& thread, packet_source& source, std::size_t count) {
-  auto& producer = injector_.of_thread(thread);
-  const submission_guard guard(producer);
-  require_open_to_all();
+void scheduler::submit(injector::producer& producer, packet_source& source, std::size_t count) {
+  require_not_sealed();
   bump(producer.accepted, count);
   if (!injector_.push(producer, source, count)) {
     bump(producer.accepted, -static_cast<std::uint64_t>(count));
@@ -144,17 +174,18 @@ void scheduler::submit(thread_state& thread, packet_source& source, std::size_t 
   wake_from_outside();
 }
 
-void scheduler::submit(thread_state& thread, job& j) {
-  if (thread.home == this) {
+void scheduler::submit(thread_state& thread, injector::producer* producer, job& j) {
+  if (producer == nullptr) {
     thread.self->spawn(j);
     return;
   }
   packet p(j);
-  submit(thread, p);
+  submit(*producer, p);
 }
 
-void scheduler::submit(thread_state& thread, std::span<job* const> jobs) {
-  if (thread.home == this) {
+void scheduler::submit(thread_state& thread, injector::producer* producer,
+                       std::span<job* const> jobs) {
+  if (producer == nullptr) {
     thread.self->count_spawned(jobs.size());
     for (job* j : jobs)
       thread.self->push(*j);
@@ -171,7 +202,7 @@ void scheduler::submit(thread_state& thread, std::span<job* const> jobs) {
     std::size_t at_ = 0;
   };
   source packets(jobs);
-  submit(thread, packets, jobs.size());
+  submit(*producer, packets, jobs.size());
 }
 
 void scheduler::schedule(thread_state& thread, job& j) noexcept {
@@ -208,8 +239,8 @@ void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
   }
   for (;;) {
     try {
-      packet p(j);
-      submit(thread, p);
+      submission_entry entry(*this);
+      entry.submit(j);
       return;
     } catch (const weir::error&) {
       break;
@@ -389,8 +420,11 @@ runtime_stats scheduler::stats() const {
   }
   crew_.fill(snapshot);
   snapshot.outside_wakes = outside_wakes_.load(std::memory_order_relaxed);
-  snapshot.unhandled_exceptions = unhandled_->load(std::memory_order_relaxed);
-  snapshot.suppressed_exceptions = suppressed_.load(std::memory_order_relaxed);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  snapshot.awaited_exceptions = sink_->awaited.load(relaxed);
+  snapshot.grouped_exceptions = sink_->grouped.load(relaxed);
+  snapshot.unhandled_exceptions = sink_->unhandled.load(relaxed);
+  snapshot.suppressed_exceptions = sink_->suppressed.load(relaxed);
   return snapshot;
 }
 
@@ -427,21 +461,36 @@ void require_open(scheduler& target) {
   target.require_open(this_thread());
 }
 
-void submit_packet(scheduler& target, thread_state& thread, packet& p) {
-  target.submit(thread, p);
+namespace {
+
+injector::producer* producer_of(void* opaque) noexcept {
+  return static_cast<injector::producer*>(opaque);
 }
 
-void submit_packets(scheduler& target, thread_state& thread, packet_source& source,
-                    std::size_t count) {
-  target.submit(thread, source, count);
+} // namespace
+
+submission_entry::submission_entry(scheduler& target)
+    : target_(target), thread_(this_thread()), producer_(target.open_submission(thread_)) {}
+
+submission_entry::~submission_entry() {
+  if (producer_ != nullptr)
+    producer_of(producer_)->leave();
 }
 
-void submit_job(scheduler& target, thread_state& thread, job& j) {
-  target.submit(thread, j);
+void submission_entry::submit(packet& p) {
+  target_.submit(*producer_of(producer_), p);
 }
 
-void submit_jobs(scheduler& target, thread_state& thread, std::span<job* const> jobs) {
-  target.submit(thread, jobs);
+void submission_entry::submit(packet_source& source, std::size_t count) {
+  target_.submit(*producer_of(producer_), source, count);
+}
+
+void submission_entry::submit(job& j) {
+  target_.submit(thread_, producer_of(producer_), j);
+}
+
+void submission_entry::submit(std::span<job* const> jobs) {
+  target_.submit(thread_, producer_of(producer_), jobs);
 }
 
 void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept {
@@ -469,12 +518,20 @@ void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept 
   target.schedule(thread, j);
 }
 
-void count_suppressed(scheduler& home) noexcept {
-  home.count_suppressed();
+void count_grouped(scheduler& home) noexcept {
+  error_sink::count(home.sink()->grouped);
 }
 
-std::shared_ptr<const unhandled_sink> sink_of(scheduler& target) noexcept {
+void count_suppressed(scheduler& home) noexcept {
+  error_sink::count(home.sink()->suppressed);
+}
+
+sink_ref sink_of(scheduler& target) noexcept {
   return target.sink();
+}
+
+bool is_forked(const scheduler& target) noexcept {
+  return target.forked();
 }
 
 } // namespace weir::detail

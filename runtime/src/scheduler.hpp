@@ -58,7 +58,8 @@ struct scheduler_options {
 
 class scheduler : public std::enable_shared_from_this<scheduler> {
  public:
-  enum class state : std::uint32_t { open, draining, stopping, stopped };
+  /// `forked` is what a forked child finds: the word is on a page that the kernel has wiped.
+  enum class state : std::uint32_t { forked, open, draining, stopping, stopped };
 
   explicit scheduler(scheduler_options options);
   scheduler(const scheduler&) = delete;
@@ -72,8 +73,15 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// back.
   void request(state wanted) noexcept;
 
-  /// Waits until the state is stopped. Not on a worker.
-  void wait_stopped() noexcept;
+  /// Waits until the state is stopped, at the latest until `deadline` (null: no limit). Not on a
+  /// worker. \return whether it is.
+  bool wait_stopped(const sync::time_point* deadline = nullptr) noexcept;
+  [[nodiscard]] bool forked() const noexcept {
+    // Relaxed: the kernel wrote it before this process began.
+    return state_.load(std::memory_order_relaxed) == state::forked;
+  }
+  /// Tasks accepted that have not ended; exact once the runtime takes no more.
+  [[nodiscard]] std::uint64_t left() const noexcept;
 
   /// Joins the workers after wait_stopped(), or on a worker lets go of all of them.
   void join() noexcept;
@@ -81,10 +89,13 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
 
   // Submitting, see weir/detail/scheduler.hpp.
   void require_open(const thread_state& thread) const;
-  void submit(thread_state& thread, packet& p);
-  void submit(thread_state& thread, packet_source& source, std::size_t count);
-  void submit(thread_state& thread, job& j);
-  void submit(thread_state& thread, std::span<job* const> jobs);
+  /// Opens a submission. \return null for a worker, else the producer that has announced it.
+  [[nodiscard]] injector::producer* open_submission(thread_state& thread);
+  /// In an open submission through `producer`.
+  void submit(injector::producer& producer, packet& p);
+  void submit(injector::producer& producer, packet_source& source, std::size_t count);
+  void submit(thread_state& thread, injector::producer* producer, job& j);
+  void submit(thread_state& thread, injector::producer* producer, std::span<job* const> jobs);
   void submit_accepted(thread_state& thread, job& j) noexcept;
   void schedule(thread_state& thread, job& j) noexcept;
   void schedule_last(thread_state& thread, job& j) noexcept;
@@ -126,19 +137,15 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] idle_set& idle() noexcept { return idle_; }
   [[nodiscard]] live_tasks& live() noexcept { return live_; }
   [[nodiscard]] injector& entrance() noexcept { return injector_; }
-  [[nodiscard]] const std::shared_ptr<const unhandled_sink>& sink() const noexcept { return sink_; }
+  [[nodiscard]] const sink_ref& sink() const noexcept { return sink_; }
 
   [[nodiscard]] runtime_stats stats() const;
 
   /// Counts and reports an exception that nobody waits for.
   void unhandled(std::exception_ptr error) noexcept;
-  void count_suppressed() noexcept {
-    suppressed_.fetch_add(1, std::memory_order_relaxed); // a figure
-  }
 
  private:
-  /// Throws unless the state takes tasks from outside; under a guard (S2).
-  void require_open_to_all() const;
+  void require_not_sealed() const;
   /// Puts a job into the injector from outside, waiting for memory if need be.
   void inject(thread_state& thread, job& j) noexcept;
   void wake_from_outside() noexcept;
@@ -150,10 +157,12 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] std::uint64_t accepted() const noexcept;
 
   scheduler_options options_;
-  std::shared_ptr<const unhandled_sink> sink_;
+  const sink_ref sink_;
+  const sync::wiped_page page_;
 
   // Read by every submission, written only by request and stop_if_quiescent.
-  alignas(sync::line_size) sync::atomic<state> state_{state::open};
+  sync::atomic<state>& state_;
+  sync::atomic<bool> sealed_{false};
   idle_set idle_;
   injector injector_;
   crew crew_;
@@ -163,10 +172,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
 
   // Cold: shutdown and rare events.
   alignas(sync::line_size) sync::atomic<std::uint32_t> stopped_word_{0};
-  sync::atomic<bool> sealed_{false};
   sync::atomic<std::uint64_t> outside_wakes_{0};
-  sync::atomic<std::uint64_t> suppressed_{0};
-  std::shared_ptr<sync::atomic<std::uint64_t>> unhandled_;
 };
 
 } // namespace weir::detail

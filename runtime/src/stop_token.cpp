@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One word {locked, requested} guards an intrusive list of callbacks. A callback runs unlocked and
-// unlinked; `running_` names it until it has returned, so that its destructor on another thread can
-// wait for `finished_`, and on the notifying thread (a callback that destroys itself) does not.
+// unlinked; the notification names it until it has returned, so that its destructor on another
+// thread can wait for `finished_`, and on the notifying thread (a callback that destroys itself)
+// does not.
 #include <weir/detail/thread_state.hpp>
 #include <weir/stop_token.hpp>
 
@@ -32,13 +33,14 @@ bool inplace_stop_source::request_stop() noexcept {
   }
   // Seq_cst: pairs with stop_requested. The lock is still held.
   state_.store(locked | requested, std::memory_order_seq_cst);
-  notifier_ = &detail::this_thread();
+  notification now{&detail::this_thread(), nullptr};
+  notification_ = &now;
   while (auto* callback = head_) {
     head_ = callback->next_;
     if (head_ != nullptr)
       head_->link_ = &head_;
     callback->link_ = nullptr;
-    running_ = callback;
+    now.running = callback;
     bool gone = false;
     callback->gone_ = &gone;
     unlock(requested);
@@ -51,8 +53,9 @@ bool inplace_stop_source::request_stop() noexcept {
       callback->finished_.store(1, std::memory_order_release);
     }
     lock();
-    running_ = nullptr;
+    now.running = nullptr;
   }
+  notification_ = nullptr;
   unlock(requested);
   return true;
 }
@@ -81,7 +84,8 @@ void inplace_stop_source::remove(detail::stop_callback_base& callback) const noe
     unlock(bits);
     return;
   }
-  const bool inside = running_ == &callback && notifier_ == &detail::this_thread();
+  const bool inside = notification_ != nullptr && notification_->running == &callback &&
+                      notification_->thread == &detail::this_thread();
   unlock(bits);
   if (inside) {
     *callback.gone_ = true;

@@ -6,9 +6,11 @@
 #include <charconv>
 #include <climits>
 #include <ctime>
+#include <new>
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,6 +58,26 @@ void futex_wake_all(const atomic<std::uint32_t>& word) noexcept {
   futex(word, FUTEX_WAKE, INT_MAX, nullptr);
 }
 
+namespace {
+
+std::size_t page_size() noexcept {
+  return static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+} // namespace
+
+wiped_page::wiped_page()
+    : page_(
+          mmap(nullptr, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+  if (page_ == MAP_FAILED)
+    throw std::bad_alloc();
+  (void)madvise(page_, page_size(), MADV_WIPEONFORK);
+}
+
+wiped_page::~wiped_page() {
+  munmap(page_, page_size());
+}
+
 int thread::start(void* (*entry)(void*), void* argument, std::size_t stack_size) noexcept {
   pthread_attr_t attributes;
   int error = pthread_attr_init(&attributes);
@@ -82,6 +104,10 @@ void thread::detach() noexcept {
 
 bool thread::is_this_thread() const noexcept {
   return joinable_ && pthread_equal(id_, pthread_self()) != 0;
+}
+
+long process_id() noexcept {
+  return getpid();
 }
 
 void name_this_thread(std::string_view prefix, std::size_t index) noexcept {

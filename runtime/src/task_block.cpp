@@ -40,6 +40,8 @@ bool task_block::remove_waiter(waiter& w) noexcept {
 bool task_block::wait(const sync::time_point* deadline) {
   if (done())
     return true;
+  if (is_forked(*home_)) // it has not ended, so that its runtime is there
+    throw_forked();
   if (this_thread().self != nullptr)
     throw_error(
         errc::would_deadlock,
@@ -73,7 +75,7 @@ void task_block::detach() noexcept {
 }
 
 void task_block::report_unseen() noexcept {
-  if (sink_ == nullptr)
+  if (!sink_)
     return;
   if (auto error = failure())
     sink_->report(std::move(error));

@@ -86,6 +86,7 @@ void suspension::throw_cancelled() const {
 }
 
 task_scope::~task_scope() {
+  (void)context_ref::adopt(context_);
   // Acquire: pairs with request_stop.
   if (const auto* reason = reason_.load(std::memory_order_acquire))
     (void)stop_reason::adopt(reason);

@@ -10,6 +10,7 @@
 #include <weir/blocking_executor.hpp>
 #include <weir/clock.hpp>
 #include <weir/condition.hpp>
+#include <weir/context.hpp>
 #include <weir/cpus.hpp>
 #include <weir/error.hpp>
 #include <weir/event.hpp>

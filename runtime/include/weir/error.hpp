@@ -42,6 +42,8 @@ enum class errc {
   limit_exceeded,
   /// What `with_timeout` or `with_deadline` awaited was stopped because its time was over.
   timed_out,
+  /// The process was forked from the one that made the runtime: its workers are not in this one.
+  forked,
 };
 
 /// The category of `errc`; its name is "weir".
@@ -83,6 +85,7 @@ namespace detail {
 
 /// Out of line, so that the throw does not grow the caller.
 [[noreturn]] WEIR_API void throw_error(errc code, const char* what);
+[[noreturn]] WEIR_API void throw_forked();
 
 } // namespace detail
 

@@ -172,7 +172,7 @@ class [[nodiscard(
   class awaiter : detail::block_awaiter {
    public:
     explicit awaiter(handle& owner) : block_awaiter(&owner.block()), owner_(&owner) {}
-    [[nodiscard]] bool await_ready() const noexcept { return awaited_->done(); }
+    [[nodiscard]] bool await_ready() const noexcept { return false; } // stop is looked at first
     template <class Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
       return suspend(parent);

@@ -125,14 +125,15 @@ class WEIR_API runtime {
   runtime& operator=(const runtime&) = delete;
 
   /// `stop()`, then joins the workers. On a worker of this runtime it does not wait: the workers
-  /// leave by themselves once the running tasks have ended.
+  /// leave by themselves once the running tasks have ended. In a forked child it does nothing.
   ~runtime();
 
   /// Runs `f()` on some worker; its result is dropped.
   ///
   /// An exception goes to `on_unhandled_exception`. A callable of at most 48 bytes that moves
-  /// without throwing is stored in place: no allocation. Throws `errc::stopped`,
-  /// `errc::empty_callable`, `std::bad_alloc`, and what copying `f` throws.
+  /// without throwing is stored in place: no allocation. Throws `errc::stopped`, `errc::forked` or
+  /// `errc::empty_callable`, and then `f` is untouched; `std::bad_alloc`, and what copying `f`
+  /// throws.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -142,23 +143,13 @@ class WEIR_API runtime {
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
     detail::require_callable(f);
-    detail::require_open(*scheduler_);
-    detail::thread_state& thread = detail::this_thread();
-    if constexpr (detail::packet::fits<callable>) {
-      if (thread.home != scheduler_.get()) {
-        detail::packet p(std::in_place, std::forward<F>(f));
-        try {
-          detail::submit_packet(*scheduler_, thread, p);
-        } catch (...) {
-          p.drop();
-          throw;
-        }
-        return;
-      }
+    detail::submission_entry entry(*scheduler_);
+    if (auto* const context = detail::current_context(entry.thread())) [[unlikely]] {
+      using in_context = detail::call_in_context<callable>;
+      enter(entry, in_context(detail::context_ref::of(context), std::forward<F>(f)));
+    } else {
+      enter(entry, std::forward<F>(f));
     }
-    auto owned = std::make_unique<detail::posted_job<callable>>(std::forward<F>(f));
-    detail::submit_job(*scheduler_, thread, *owned);
-    (void)owned.release();
   }
 
   /// Says what to write instead.
@@ -179,8 +170,9 @@ class WEIR_API runtime {
   template <class F, class... Args>
     requires submittable<F, Args...>
   handle<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
-    detail::require_open(*scheduler_);
-    return launch(detail::make_block(*scheduler_, std::forward<F>(f), std::forward<Args>(args)...));
+    detail::submission_entry entry(*scheduler_);
+    return launch(entry,
+                  detail::make_block(*scheduler_, std::forward<F>(f), std::forward<Args>(args)...));
   }
 
   /// Runs a coroutine on some worker. Throws `errc::no_state` for an empty or used task, otherwise
@@ -189,9 +181,9 @@ class WEIR_API runtime {
   handle<T> spawn(task<T> t) {
     if (t.promise() == nullptr || t.promise()->continuation != nullptr)
       detail::throw_error(errc::no_state, "spawn of a task that is empty or was started before");
-    detail::require_open(*scheduler_);
-    return launch(static_cast<detail::result_block<T>*>(
-        new detail::spawned_block<T>(*scheduler_, std::move(t))));
+    detail::submission_entry entry(*scheduler_);
+    return launch(entry, static_cast<detail::result_block<T>*>(
+                             new detail::spawned_block<T>(*scheduler_, std::move(t))));
   }
 
   /// Posts every callable of a range, all or none, with one wake-up decision. They are moved from
@@ -202,24 +194,34 @@ class WEIR_API runtime {
     using callable = std::decay_t<std::ranges::range_reference_t<Range>>;
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
-    detail::require_open(*scheduler_);
-    detail::thread_state& thread = detail::this_thread();
+    detail::submission_entry entry(*scheduler_);
+    if (auto* const context = detail::current_context(entry.thread())) [[unlikely]] {
+      using in_context = detail::call_in_context<callable>;
+      std::vector<std::unique_ptr<detail::posted_job<in_context>>> owned;
+      for (auto&& f : callables) {
+        detail::require_callable(f);
+        owned.push_back(std::make_unique<detail::posted_job<in_context>>(
+            in_context(detail::context_ref::of(context), forward_element<Range>(f))));
+      }
+      submit_owned(entry, owned);
+      return;
+    }
     if constexpr (detail::packet::fits<callable>) {
-      if (thread.home != scheduler_.get()) {
+      if (entry.from_outside()) {
         if constexpr (std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range> &&
                       std::is_trivially_copyable_v<callable>) {
           // No user code runs while the queue copies them in.
           for (const auto& f : callables)
             detail::require_callable(f);
           detail::copying_source packets(std::ranges::data(callables));
-          submit_from(thread, packets, std::ranges::size(callables));
+          submit_from(entry, packets, std::ranges::size(callables));
         } else {
           detail::moving_source packets;
           for (auto&& f : callables) {
             detail::require_callable(f);
             packets.add(forward_element<Range>(f));
           }
-          submit_from(thread, packets, packets.size());
+          submit_from(entry, packets, packets.size());
         }
         return;
       }
@@ -229,7 +231,7 @@ class WEIR_API runtime {
       detail::require_callable(f);
       owned.push_back(std::make_unique<detail::posted_job<callable>>(forward_element<Range>(f)));
     }
-    submit_owned(thread, owned);
+    submit_owned(entry, owned);
   }
 
   /// Submits every callable of a range, all or none, with one wake-up decision. They are moved or
@@ -244,7 +246,7 @@ class WEIR_API runtime {
         block->discard_unsubmitted();
       }
     };
-    detail::require_open(*scheduler_);
+    detail::submission_entry entry(*scheduler_);
     using owner = std::unique_ptr<detail::result_block<value>, discard>;
     std::vector<owner> owned;
     for (auto&& f : callables)
@@ -255,7 +257,7 @@ class WEIR_API runtime {
     blocks.reserve(owned.size());
     for (auto& block : owned)
       blocks.push_back(block.get());
-    submit_owned(detail::this_thread(), owned);
+    submit_owned(entry, owned);
     for (auto* block : blocks)
       handles.push_back(handle<value>(block));
     return handles;
@@ -275,13 +277,27 @@ class WEIR_API runtime {
   }
 
   /// Stops taking tasks from outside, runs everything accepted and what those tasks submit, and
-  /// waits until all of it has ended. On a worker of this runtime it only makes the request.
+  /// waits until all of it has ended.
+  ///
+  /// Throws `errc::would_deadlock` on a worker of this runtime, where `request_drain()` is meant,
+  /// and `errc::forked`.
   void drain();
 
-  /// Stops taking tasks, drops those that have not started (their handles throw `task_cancelled`),
-  /// and waits until the started ones have ended. On a worker of this runtime it only makes the
-  /// request. May be called again, also after `drain()`.
+  /// As `drain()`, but waits no longer than until `deadline` of the steady clock.
+  /// \return how many accepted tasks have not ended. They go on; `stop()` may follow.
+  std::uint64_t drain(std::chrono::steady_clock::time_point deadline);
+
+  /// Stops taking tasks, requests stop of those that have started (`stop_cause::shutdown`), drops
+  /// those that have not (their handles throw `task_cancelled`), and waits until all have ended.
+  /// May be called again, also after `drain()`. Throws as `drain()`.
   void stop();
+
+  /// As `stop()`, but waits no longer than until `deadline`. \return how many tasks have not ended.
+  std::uint64_t stop(std::chrono::steady_clock::time_point deadline);
+
+  /// What `drain()` and `stop()` do, without waiting: from any thread, a worker too.
+  void request_drain();
+  void request_stop();
 
   /// Sets the number of workers, 1 to `runtime_options::max_workers`, while tasks run.
   ///
@@ -323,29 +339,50 @@ class WEIR_API runtime {
       return std::move(f);
   }
 
-  void submit_from(detail::thread_state& thread, detail::packet_source& packets,
-                   std::size_t count) {
+  /// The last step of `post`.
+  template <class F>
+  static void enter(detail::submission_entry& entry, F&& f) {
+    using callable = std::decay_t<F>;
+    if constexpr (detail::packet::fits<callable>) {
+      if (entry.from_outside()) {
+        detail::packet p(std::in_place, std::forward<F>(f));
+        try {
+          entry.submit(p);
+        } catch (...) {
+          p.drop();
+          throw;
+        }
+        return;
+      }
+    }
+    auto owned = std::make_unique<detail::posted_job<callable>>(std::forward<F>(f));
+    entry.submit(*owned);
+    (void)owned.release();
+  }
+
+  static void submit_from(detail::submission_entry& entry, detail::packet_source& packets,
+                          std::size_t count) {
     if (count != 0)
-      detail::submit_packets(*scheduler_, thread, packets, count);
+      entry.submit(packets, count);
   }
 
   /// Submits the jobs of a vector of unique pointers, which let go of them.
   template <class Owned>
-  void submit_owned(detail::thread_state& thread, std::vector<Owned>& owned) {
+  static void submit_owned(detail::submission_entry& entry, std::vector<Owned>& owned) {
     std::vector<detail::job*> jobs;
     jobs.reserve(owned.size());
     for (auto& j : owned)
       jobs.push_back(j.get());
     if (!jobs.empty())
-      detail::submit_jobs(*scheduler_, thread, jobs);
+      entry.submit(jobs);
     for (auto& j : owned)
       (void)j.release();
   }
 
   template <class T>
-  handle<T> launch(detail::result_block<T>* block) {
+  static handle<T> launch(detail::submission_entry& entry, detail::result_block<T>* block) {
     try {
-      detail::submit_job(*scheduler_, detail::this_thread(), *block);
+      entry.submit(*block);
     } catch (...) {
       block->discard_unsubmitted();
       throw;

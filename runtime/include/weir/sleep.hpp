@@ -34,7 +34,8 @@ class WEIR_API sleep_wait : suspension, timer {
   explicit sleep_wait(std::int64_t kept = 0) noexcept
       : suspension(&withdraw), timer(&fire_sleep, kept) {}
   sleep_wait(sleep_wait&& unused) noexcept
-      : suspension(std::move(unused)), timer(&fire_sleep, unused.kept()) {}
+      : suspension(std::move(static_cast<suspension&>(unused))), timer(&fire_sleep, unused.kept()) {
+  }
 
   /// For `await_suspend`.
   /// \return whether the coroutine stays suspended.

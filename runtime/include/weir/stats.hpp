@@ -56,7 +56,13 @@ struct runtime_stats {
   std::uint64_t ended = 0;
   /// Times an outside thread woke a worker.
   std::uint64_t outside_wakes = 0;
-  /// Exceptions that went to the runtime's handler.
+  /// Exceptions of tasks that went to whoever waited for them, by `get()` or `co_await` of a
+  /// handle.
+  std::uint64_t awaited_exceptions = 0;
+  /// Exceptions of children that went to the parent by `when_all`, `when_any`, `as_completed` or a
+  /// task group.
+  std::uint64_t grouped_exceptions = 0;
+  /// Exceptions that nobody waited for and that went to the runtime's handler.
   std::uint64_t unhandled_exceptions = 0;
   /// Worker threads now that run tasks, look for some, or sleep until there are some.
   std::size_t running_workers = 0;

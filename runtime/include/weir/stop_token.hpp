@@ -91,9 +91,12 @@ class inplace_stop_source {
 
   mutable detail::sync::atomic<std::uint32_t> state_{0};
   mutable detail::stop_callback_base* head_ = nullptr;
-  // The thread that calls the callbacks: remove() asks whether it is inside its own callback.
-  mutable const void* notifier_ = nullptr;
-  mutable detail::stop_callback_base* running_ = nullptr;
+  // While callbacks are called: which one, and on which thread. On that thread's stack.
+  struct notification {
+    const void* thread;
+    detail::stop_callback_base* running;
+  };
+  mutable notification* notification_ = nullptr;
 };
 
 /// Tells whether stop was requested from its source; an empty token never does. One

@@ -73,6 +73,10 @@ class fixed_pool {
   /// worker thread it does not wait: the pool's engine lives on until the last task has ended. Call
   /// `close()` before to run everything that was accepted.
   ~fixed_pool() {
+    if (detail::is_forked(engine_->home())) { // its locks may be held by threads that are not here
+      (void)new std::shared_ptr<detail::pool_engine>(std::move(engine_));
+      return;
+    }
     engine_->cancel_waiting();
     if (detail::this_thread().self == nullptr)
       engine_->wait_drained();
@@ -155,6 +159,8 @@ class fixed_pool {
   /// of this pool throws `errc::would_deadlock`: the task would wait for itself.
   [[nodiscard("the pool is closed now; await this to wait for what it has accepted")]] auto
   close() {
+    if (detail::is_forked(engine_->home()))
+      detail::throw_forked();
     engine_->close();
     return drain_awaiter(engine_);
   }
@@ -308,13 +314,9 @@ class async_submission : detail::submission_base<T>, detail::suspension {
   async_submission(async_submission&& other) noexcept
       : detail::submission_base<T>(std::move(other)), suspension(std::move(other)) {}
 
-  [[nodiscard]] bool await_ready() {
-    auto& block = this->unsubmitted();
-    if (!this->engine_->try_reserve())
-      return false;
-    this->engine_->admit(detail::this_thread(), block);
-    this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
-    return true;
+  [[nodiscard]] bool await_ready() const {
+    (void)this->unsubmitted();
+    return false;
   }
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {

@@ -66,7 +66,7 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
     std::string thread_name;
   };
 
-  WEIR_API blocking_core(options o, unhandled_sink sink);
+  WEIR_API blocking_core(options o, sink_ref sink);
   blocking_core(const blocking_core&) = delete;
   blocking_core& operator=(const blocking_core&) = delete;
   WEIR_API ~blocking_core();
@@ -87,7 +87,7 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
 
   [[nodiscard]] WEIR_API blocking_executor_stats stats() const noexcept;
 
-  [[nodiscard]] const unhandled_sink& sink() const noexcept { return sink_; }
+  [[nodiscard]] error_sink& sink() const noexcept { return *sink_; }
 
  private:
   // A place for a thread, used again after the thread has left it.
@@ -113,7 +113,7 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
   [[nodiscard]] bool full() const noexcept;
 
   const options options_;
-  const unhandled_sink sink_;
+  const sink_ref sink_;
   mutable sync::mutex mutex_;
   bool closed_ = false;
   bool detached_ = false;

@@ -97,6 +97,22 @@ WEIR_API bool futex_wait_until(const atomic<std::uint32_t>& word, std::uint32_t 
 WEIR_API void futex_wake_one(const atomic<std::uint32_t>& word) noexcept;
 WEIR_API void futex_wake_all(const atomic<std::uint32_t>& word) noexcept;
 
+/// An object on a page of its own, which the kernel fills with zeros in a child process that is
+/// forked (`MADV_WIPEONFORK`, Linux 4.14; before that the child sees a copy). So a child finds out
+/// that it is one by a value other than 0 that has become 0, without a system call.
+class WEIR_API wiped_page {
+ public:
+  /// Throws `std::bad_alloc`. Two system calls.
+  wiped_page();
+  wiped_page(const wiped_page&) = delete;
+  wiped_page& operator=(const wiped_page&) = delete;
+  ~wiped_page();
+  [[nodiscard]] void* get() const noexcept { return page_; }
+
+ private:
+  void* page_;
+};
+
 /// An operating-system thread that must be joined or detached before the handle goes.
 class thread {
  public:
@@ -117,6 +133,9 @@ class thread {
   pthread_t id_{};
   bool joinable_ = false;
 };
+
+/// The number of this process. One system call.
+[[nodiscard]] WEIR_API long process_id() noexcept;
 
 /// Names the calling thread for debuggers and `top`; the kernel keeps the first 15 characters.
 /// The name is "<prefix>-<index>".

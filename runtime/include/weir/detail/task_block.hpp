@@ -16,7 +16,6 @@
 
 #include <cstdint>
 #include <exception>
-#include <memory>
 
 namespace weir::detail {
 
@@ -85,7 +84,11 @@ class WEIR_API task_block : public job {
   void detach() noexcept;
 
   /// Somebody has taken the outcome; it is not reported as unseen any more.
-  void mark_observed() noexcept { sink_.reset(); }
+  void mark_observed() noexcept {
+    if (sink_)
+      error_sink::count(sink_->awaited);
+    sink_ = {};
+  }
 
   void release() noexcept {
     // Acquire-release: the last one to leave sees everything that the other one did.
@@ -104,7 +107,7 @@ class WEIR_API task_block : public job {
   /// The first step of running the task. \return false if it must not start; then it has ended, and
   /// nothing more is to be done.
   [[nodiscard]] bool begin(thread_state& thread) noexcept {
-    const auto claimed = scope_.claim_start(thread.self != nullptr);
+    const auto claimed = scope_.claim_start(thread.home == home_);
     if (claimed == task_scope::claim::started && !thread.discarding && !scope_.stop_requested()) {
       thread.current = &scope_;
       return true;
@@ -150,7 +153,7 @@ class WEIR_API task_block : public job {
   scheduler* home_;
   end_hook* hook_ = nullptr;
   // Set when the task has failed; a handle may find nobody looked after the runtime is gone.
-  std::shared_ptr<const unhandled_sink> sink_;
+  sink_ref sink_;
   task_scope scope_;
   // Of the runtime's list of tasks that wait, see live_tasks.hpp.
   task_block* next_live_ = nullptr;

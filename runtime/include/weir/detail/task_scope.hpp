@@ -33,6 +33,7 @@
 ///     may use its fields, and nobody waits for anybody.
 #pragma once
 
+#include <weir/detail/context.hpp>
 #include <weir/detail/job.hpp>
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/sync.hpp>
@@ -106,13 +107,16 @@ class WEIR_API task_scope {
  public:
   /// For the root task `root` of `home`.
   task_scope(scheduler& home, task_block& root) noexcept
-      : home_(&home), root_(&root), wait_(not_started), child_(false) {}
+      : home_(&home), root_(&root),
+        context_(context_ref::of(current_context(this_thread())).give_up()), wait_(not_started),
+        child_(false) {}
   /// For a child of `parent`, which waits for its end.
   struct child_of {
     const task_scope& parent;
   };
   explicit task_scope(child_of child) noexcept
-      : home_(child.parent.home_), root_(child.parent.root_), wait_(0), child_(true) {}
+      : home_(child.parent.home_), root_(child.parent.root_),
+        context_(context_ref::of(child.parent.context_).give_up()), wait_(0), child_(true) {}
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope();
@@ -121,6 +125,8 @@ class WEIR_API task_scope {
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   void set_home(scheduler& home) noexcept { home_ = &home; }
   [[nodiscard]] task_block& root() const noexcept { return *root_; }
+  /// The request context, owned. Used by the coroutine itself.
+  [[nodiscard]] context_node*& context() noexcept { return context_; }
 
   enum class claim { started, cancelled, being_cancelled };
   /// By who is about to start the root task. being_cancelled: another thread is at it and will
@@ -170,6 +176,7 @@ class WEIR_API task_scope {
 
   scheduler* home_;
   task_block* root_;
+  context_node* context_;
   inplace_stop_source stop_;
   sync::atomic<const stop_reason::representation*> reason_{nullptr};
   sync::atomic<std::uintptr_t> wait_;
@@ -177,5 +184,13 @@ class WEIR_API task_scope {
   // Whether the runtime knows of the task, so that stopping the runtime stops it.
   bool observed_ = false;
 };
+
+context_node* current_context(const thread_state& thread) noexcept {
+  return thread.current != nullptr ? thread.current->context() : thread.ambient;
+}
+
+context_node*& context_place(thread_state& thread) noexcept {
+  return thread.current != nullptr ? thread.current->context() : thread.ambient;
+}
 
 } // namespace weir::detail

@@ -14,6 +14,7 @@ namespace weir::detail {
 class worker;
 class task_scope;
 class scheduler;
+struct context_node;
 struct job;
 
 /// Adds one to a counter that only the calling thread writes. Relaxed: readers sum such counters
@@ -31,6 +32,8 @@ struct thread_state {
   /// What the task runs under whose code runs now, or null. Set by whoever resumes a coroutine or
   /// starts a callable.
   task_scope* current = nullptr;
+  /// The request context outside of tasks; not owned.
+  context_node* ambient = nullptr;
   /// The promise whose caller sits directly above it on this native stack (docs/scheduler.md, T1).
   const void* call_top = nullptr;
   /// The job to run as soon as the current one has unwound to the worker's loop (T2).
