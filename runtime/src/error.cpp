@@ -30,6 +30,14 @@ class category final : public std::error_category {
       return "thread_start_failed";
     case errc::queue_full:
       return "queue_full";
+    case errc::queue_closed:
+      return "queue_closed";
+    case errc::not_locked:
+      return "not_locked";
+    case errc::limit_exceeded:
+      return "limit_exceeded";
+    case errc::timed_out:
+      return "timed_out";
     }
     return "unknown";
   }

@@ -26,15 +26,27 @@ constexpr bool caching = true;
 constexpr bool caching = true;
 #endif
 
+/// Small classes are 32 bytes apart and leave the allocator the word that it keeps before each
+/// block, so that none of them spills into the next of its own classes.
+constexpr std::size_t small_classes = 16;
+constexpr std::size_t largest_small = 32 * small_classes - sizeof(void*);
+
 constexpr std::size_t class_of(std::size_t size) noexcept {
-  if (size <= 512)
-    return size == 0 ? 0 : (size - 1) / 64;
-  return size <= 1024 ? 8 : size <= 2048 ? 9 : 10;
+  if (size <= largest_small)
+    return size <= 24 ? 0 : (size - 25) / 32 + 1;
+  return size <= 1024 ? small_classes : size <= 2048 ? small_classes + 1 : small_classes + 2;
 }
 
 constexpr std::size_t class_size(std::size_t index) noexcept {
-  return index < 8 ? (index + 1) * 64 : std::size_t{1024} << (index - 8);
+  return index < small_classes ? 32 * (index + 1) - sizeof(void*)
+                               : std::size_t{1024} << (index - small_classes);
 }
+
+static_assert(class_size(class_of(24)) == 24 && class_size(class_of(25)) == 56);
+static_assert(class_size(class_of(largest_small)) == largest_small);
+static_assert(class_size(class_of(largest_small + 1)) == 1024);
+static_assert(class_size(class_of(frame_cache::largest)) == frame_cache::largest);
+static_assert(class_of(frame_cache::largest) + 1 == frame_cache::class_count);
 
 /// Frames in a batch: 8 KiB worth, but neither too few to be worth a trade nor too many to hoard.
 constexpr std::uint32_t batch_of(std::size_t index) noexcept {

@@ -190,6 +190,15 @@ void scheduler::schedule_last(thread_state& thread, job& j) noexcept {
   inject(thread, j);
 }
 
+void scheduler::schedule_fork(thread_state& thread, job& j) noexcept {
+  if (thread.home == this) {
+    thread.self->push(j);
+    thread.self->wake_another();
+    return;
+  }
+  inject(thread, j);
+}
+
 void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
   if (thread.home == this) {
     thread.self->count_spawned(1); // S1
@@ -381,6 +390,7 @@ runtime_stats scheduler::stats() const {
   crew_.fill(snapshot);
   snapshot.outside_wakes = outside_wakes_.load(std::memory_order_relaxed);
   snapshot.unhandled_exceptions = unhandled_->load(std::memory_order_relaxed);
+  snapshot.suppressed_exceptions = suppressed_.load(std::memory_order_relaxed);
   return snapshot;
 }
 
@@ -446,6 +456,10 @@ void schedule_last(scheduler& target, thread_state& thread, job& j) noexcept {
   target.schedule_last(thread, j);
 }
 
+void schedule_fork(scheduler& target, thread_state& thread, job& j) noexcept {
+  target.schedule_fork(thread, j);
+}
+
 void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept {
   if (thread.home == &target && thread.chain == nullptr && thread.chain_budget != 0) {
     --thread.chain_budget;
@@ -453,6 +467,10 @@ void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept 
     return;
   }
   target.schedule(thread, j);
+}
+
+void count_suppressed(scheduler& home) noexcept {
+  home.count_suppressed();
 }
 
 std::shared_ptr<const unhandled_sink> sink_of(scheduler& target) noexcept {

@@ -88,6 +88,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void submit_accepted(thread_state& thread, job& j) noexcept;
   void schedule(thread_state& thread, job& j) noexcept;
   void schedule_last(thread_state& thread, job& j) noexcept;
+  void schedule_fork(thread_state& thread, job& j) noexcept;
 
   // For workers.
   [[nodiscard]] state current_state() const noexcept {
@@ -131,6 +132,9 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
 
   /// Counts and reports an exception that nobody waits for.
   void unhandled(std::exception_ptr error) noexcept;
+  void count_suppressed() noexcept {
+    suppressed_.fetch_add(1, std::memory_order_relaxed); // a figure
+  }
 
  private:
   /// Throws unless the state takes tasks from outside; under a guard (S2).
@@ -161,6 +165,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   alignas(sync::line_size) sync::atomic<std::uint32_t> stopped_word_{0};
   sync::atomic<bool> sealed_{false};
   sync::atomic<std::uint64_t> outside_wakes_{0};
+  sync::atomic<std::uint64_t> suppressed_{0};
   std::shared_ptr<sync::atomic<std::uint64_t>> unhandled_;
 };
 

@@ -35,7 +35,7 @@ bool sleep_wait::withdraw(suspension& self) noexcept {
   return static_cast<sleep_wait&>(self).cancel();
 }
 
-job* sleep_wait::fire(timer& self, thread_state&) noexcept {
+job* sleep_wait::fire_sleep(timer& self, thread_state&) noexcept {
   return static_cast<sleep_wait&>(self).complete();
 }
 

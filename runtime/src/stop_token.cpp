@@ -30,6 +30,8 @@ bool inplace_stop_source::request_stop() noexcept {
     unlock(requested);
     return false;
   }
+  // Seq_cst: pairs with stop_requested. The lock is still held.
+  state_.store(locked | requested, std::memory_order_seq_cst);
   notifier_ = &detail::this_thread();
   while (auto* callback = head_) {
     head_ = callback->next_;

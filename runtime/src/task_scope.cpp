@@ -21,14 +21,13 @@ bool suspension::prepare(task_scope& scope, job& resume) noexcept {
   if (!scope.stop_requested())
     return true;
   retract();
-  cancelled_ = true;
+  withdraw_ = nullptr;
   return false;
 }
 
 void suspension::prepare_anyway(task_scope& scope, job& resume) noexcept {
   scope_ = &scope;
   resume_ = &resume;
-  cancelled_ = false;
   // Seq_cst: C3, pairs with cancel_wait.
   scope.wait_.store(word_of(*this, task_scope::preparing), std::memory_order_seq_cst);
 }
@@ -47,7 +46,7 @@ bool suspension::commit() noexcept {
     // Stop was requested: it is this coroutine's own business to withdraw.
     if (withdraw_(*this)) {
       word.store(0, std::memory_order_relaxed);
-      cancelled_ = true;
+      withdraw_ = nullptr;
       return false;
     }
   }
@@ -188,7 +187,7 @@ void task_scope::withdraw(suspension& waiting) noexcept {
   job& resume = *waiting.resume_;
   scheduler& home = *home_;
   if (waiting.withdraw_(waiting)) {
-    waiting.cancelled_ = true;
+    waiting.withdraw_ = nullptr;
     // Nobody else knows of this wait any more; scheduling hands everything over.
     wait_.store(0, std::memory_order_relaxed);
     schedule(home, this_thread(), resume);

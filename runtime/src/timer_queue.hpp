@@ -2,11 +2,13 @@
 // Timers in the order of their deadlines; equal ones in the order of their arming. Not
 // synchronised.
 //
-// Far deadlines stand in a hierarchical timing wheel (Varghese and Lauck, 1987): eight levels of 64
-// slots, the lowest 2^20 ns (about a millisecond) wide; a timer's level is given by the highest bit
+// Far deadlines stand in a hierarchical timing wheel (Varghese and Lauck, 1987): nine levels of 64
+// slots, the lowest 2^10 ns (about a microsecond) wide; a timer's level is given by the highest bit
 // in which its slot number differs from the present one. Near deadlines stand in a pairing heap
 // (Fredman et al., 1986), which gives the exact order. When the time reaches a slot, its timers are
-// sorted and put into the heap as a chain, so that taking them costs constant time each.
+// spread over the level below, or, if they are few and the slot is narrow, sorted and put into the
+// heap as a chain, so that taking them costs constant time each. Each timer is touched once for
+// each level it passes, and sorted only among a few neighbours, which then are in the CPU's cache.
 //
 // Q1  Timers whose slot number is at most `current_` are in the heap, all others in the wheel.
 // Q2  Within the wheel each timer of a level is earlier than each one of a higher level.
@@ -35,7 +37,7 @@ class timer_queue {
   void insert(timer& t, key deadline) noexcept {
     ++size_;
     t.key_ = deadline;
-    t.sequence_ = next_sequence_++;
+    t.sequence_ = next_sequence_++ & 0xffff'ffff'ffff; // 48 bits: nine years of a million a second
     place(t);
   }
 
@@ -54,7 +56,8 @@ class timer_queue {
 
   /// Takes the first timer whose deadline is at most `now`, or null. Moves the wheel on.
   timer* pop(key now) noexcept {
-    advance(now >> slot_bits);
+    if (root_ == nullptr) // otherwise its first is the first of all (Q1)
+      advance(now >> slot_bits);
     if (root_ == nullptr || root_->key_ > now)
       return nullptr;
     timer* const first = root_;
@@ -85,9 +88,13 @@ class timer_queue {
   }
 
  private:
-  static constexpr unsigned slot_bits = 20;
+  static constexpr unsigned slot_bits = 10;
   static constexpr unsigned level_bits = 6;
-  static constexpr unsigned levels = 8;
+  static constexpr unsigned levels = 9;
+  /// Slots of these levels, at most 4 ms wide, go to the heap at once if they hold only a few
+  /// timers.
+  static constexpr unsigned narrow_levels = 3;
+  static constexpr unsigned few = 64;
   static_assert(slot_bits + levels * level_bits >= 64);
 
   static constexpr std::uint16_t nowhere = 0;
@@ -130,8 +137,9 @@ class timer_queue {
   }
 
   void remove_from_slot(timer& t) noexcept {
-    const unsigned level = (t.place_ - first_place) / 64U;
-    const unsigned index = (t.place_ - first_place) % 64U;
+    const unsigned place = t.place_;
+    const unsigned level = (place - first_place) / 64U;
+    const unsigned index = (place - first_place) % 64U;
     slot& at = slots_[level][index];
     (t.previous_ == nullptr ? at.head : t.previous_->next_) = t.next_;
     (t.next_ == nullptr ? at.tail : t.next_->previous_) = t.previous_;
@@ -152,31 +160,37 @@ class timer_queue {
     return {};
   }
 
-  /// Moves all timers of slots up to `number` to the heap.
+  /// Moves timers of slots up to `number` to the empty heap, until it has some.
   void advance(std::uint64_t number) noexcept {
-    while (current_ < number) {
+    while (root_ == nullptr && current_ < number) {
       const auto first = first_slot();
       if (first.level == levels || first.start > number) {
         current_ = number; // in the same slots of all levels, so that Q2 stays true
         return;
       }
-      current_ = first.start;
-      timer* rest = std::exchange(slots_[first.level][first.index], slot()).head;
+      timer* const list = std::exchange(slots_[first.level][first.index], slot()).head;
       occupied_[first.level] &= ~(std::uint64_t{1} << first.index);
-      timer* due = nullptr;
-      timer** due_end = &due;
-      while (rest != nullptr) {
-        timer& t = *std::exchange(rest, rest->next_);
-        if (t.key_ >> slot_bits > current_) {
-          append_to_slot(t, t.key_ >> slot_bits);
-        } else {
-          *due_end = &t;
-          due_end = &t.next_;
-        }
+      if (first.level == 0 || (first.level < narrow_levels && is_short(list))) {
+        // All of the slot, perhaps ahead of the time.
+        current_ = first.start + (std::uint64_t{1} << (first.level * level_bits)) - 1;
+        insert_sorted(sorted(list));
+      } else {
+        current_ = first.start;
+        spread(list);
       }
-      *due_end = nullptr;
-      insert_sorted(sorted(due));
     }
+  }
+
+  static bool is_short(const timer* list) noexcept {
+    unsigned length = 0;
+    for (; list != nullptr && length <= few; list = list->next_)
+      ++length;
+    return length <= few;
+  }
+
+  void spread(timer* list) noexcept {
+    while (list != nullptr)
+      place(*std::exchange(list, list->next_));
   }
 
   /// Merge sort of a list linked by `next_`; linear if it is in order already.
@@ -217,15 +231,14 @@ class timer_queue {
     return first;
   }
 
-  /// The last first, so that each becomes the root over those before it: a chain.
+  /// Makes the empty heap a chain.
   void insert_sorted(timer* list) noexcept {
-    timer* reversed = nullptr;
-    while (list != nullptr) {
-      timer* const t = std::exchange(list, list->next_);
-      t->next_ = std::exchange(reversed, t);
+    root_ = list;
+    for (timer* above = nullptr; list != nullptr; above = std::exchange(list, list->child_)) {
+      list->place_ = in_heap;
+      list->previous_ = above;
+      list->child_ = std::exchange(list->next_, nullptr);
     }
-    while (reversed != nullptr)
-      insert_into_heap(*std::exchange(reversed, reversed->next_));
   }
 
   void insert_into_heap(timer& t) noexcept {

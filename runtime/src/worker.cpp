@@ -235,14 +235,16 @@ worker::found worker::take_due() noexcept {
   timers& set = owner_.timer_set();
   timer_shard& own = set.of_worker(index_);
   timer_shard& other = set.of_worker(++next_shard_);
-  due_left_ = due_left_ == 0 ? due_streak : due_left_ - 1;
   while (std::min(own.next_look(), other.next_look()) != timer_queue::never) {
-    const auto now = owner_.now();
-    timer* due = own.take_due(now);
+    // The time is read once for a streak: what was due then still is.
+    if (due_left_ == 0)
+      due_at_ = owner_.now();
+    timer* due = own.take_due(due_at_);
     if (due == nullptr)
-      due = other.take_due(now);
+      due = other.take_due(due_at_);
     if (due == nullptr)
       break;
+    due_left_ = due_left_ == 0 ? due_streak : due_left_ - 1;
     if (job* const resumed = due->fire(*thread_))
       return {resumed, {}};
   }
@@ -253,11 +255,18 @@ worker::found worker::take_due() noexcept {
 worker::found worker::take_any_due() noexcept {
   timers& set = owner_.timer_set();
   while (set.next_look() != timer_queue::never) {
-    timer* const due = set.take_due(owner_.now(), index_);
+    due_at_ = owner_.now();
+    timer* const due = set.take_due(due_at_, index_);
     if (due == nullptr)
       break;
+    due_left_ = due_streak;
     if (job* const resumed = due->fire(*thread_))
       return {resumed, {}};
+    // It may have made other jobs ready, in this worker's own places, where nobody searches for it.
+    if (job* const next = next_.exchange(nullptr, std::memory_order_acquire)) // as in take_local
+      return {next, {}};
+    if (job* const newest = deque_.pop())
+      return {newest, {}};
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include "injector.hpp"
 #include "parker.hpp"
 #include "ready_deque.hpp"
+#include "timer_queue.hpp"
 
 #include <weir/detail/job.hpp>
 #include <weir/detail/sync.hpp>
@@ -151,6 +152,7 @@ class worker {
   // Whoever started or recalled this worker has counted it as a searcher (E4).
   bool arrives_searching_ = false;
   std::uint32_t due_left_ = 0;
+  timer_queue::key due_at_ = 0;
   std::size_t next_shard_ = 0;
   std::uint32_t random_;
   injector::producer* entrance_ = nullptr;

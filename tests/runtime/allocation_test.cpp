@@ -116,6 +116,91 @@ TEST_CASE("awaiting tasks allocates nothing once the cache is warm", "[allocatio
   CHECK(rt.block_on(body::count()) == 0);
 }
 
+TEST_CASE("waiting for each other allocates nothing once the cache is warm", "[allocation]") {
+  if (test::sanitized)
+    return;
+  weir::runtime rt{{.workers = 1}};
+  struct body {
+    weir::semaphore permits{0};
+    weir::mutex m;
+    weir::condition changed;
+    weir::event set;
+    weir::barrier both{2};
+    weir::queue<int> items{1};
+    weir::strand turns;
+    int value = 0;
+    long counted = -1;
+
+    explicit body(weir::runtime& on) : turns(on) {}
+
+    weir::task<> give(int i) {
+      co_await weir::yield(); // the other one waits
+      permits.release();
+      co_await both.arrive_and_wait();
+      auto guard = co_await m.scoped_lock();
+      value = i;
+      changed.notify_one();
+      guard.unlock();
+      co_await items.push(i);
+      co_await items.push(i); // waits for room
+      turns.post([this] { set.set(); });
+    }
+    weir::task<> take(int i) {
+      co_await permits.acquire();
+      auto guard = co_await m.scoped_lock();
+      co_await both.arrive_and_wait();
+      while (value != i)
+        co_await changed.wait(guard);
+      guard.unlock();
+      (void)co_await items.pop();
+      (void)co_await items.pop();
+      co_await set.wait();
+      set.reset();
+      const auto turn = co_await turns.enter();
+    }
+    weir::task<> count(weir::runtime& on) {
+      long before = 0;
+      for (int i = 1; i <= 200; ++i) {
+        if (i == 100)
+          before = allocations;
+        auto other = on.spawn(take(i));
+        co_await give(i);
+        co_await other;
+      }
+      counted = allocations - before;
+    }
+  };
+  body all(rt);
+  rt.block_on(all.count(rt));
+  CHECK(all.counted == 0);
+}
+
+TEST_CASE("when_all and with_timeout of tasks allocate nothing but the tasks' frames",
+          "[allocation]") {
+  if (test::sanitized)
+    return;
+  weir::runtime rt{{.workers = 1}};
+  struct body {
+    static weir::task<int> leaf(int i) { co_return i; }
+    static weir::task<int> round() {
+      auto [a, b] = co_await weir::when_all(leaf(1), leaf(2));
+      const int c = co_await weir::with_timeout(leaf(3), std::chrono::hours(1));
+      co_return a + b + c;
+    }
+    static weir::task<long> count() {
+      long sum = 0;
+      for (int i = 0; i < 100; ++i)
+        sum += co_await round();
+      const long before = allocations;
+      for (int i = 0; i < 1000; ++i)
+        sum += co_await round();
+      const long made = allocations - before;
+      co_return sum == 6600 ? made : -1;
+    }
+  };
+  CHECK(rt.block_on(body::count()) == 0);
+}
+
 TEST_CASE("submitting to a busy runtime makes no system call", "[allocation]") {
   // Every system call on these paths is a wake-up or a sleep, and those are counted.
   weir::runtime rt{{.workers = 1}};

@@ -28,6 +28,8 @@ const std::vector<std::pair<int, errc>> all{
     {1, errc::invalid_option},  {2, errc::empty_callable},      {3, errc::stopped},
     {4, errc::pool_closed},     {5, errc::would_deadlock},      {6, errc::no_state},
     {7, errc::already_awaited}, {8, errc::thread_start_failed}, {9, errc::queue_full},
+    {10, errc::queue_closed},   {11, errc::not_locked},         {12, errc::limit_exceeded},
+    {13, errc::timed_out},
 };
 
 } // namespace
@@ -41,7 +43,7 @@ TEST_CASE("the category is weir's own and always the same", "[error]") {
 TEST_CASE("each code has a stable value and a message of its own", "[error]") {
   const std::string unknown = weir::error_category().message(0);
   CHECK_FALSE(unknown.empty());
-  CHECK(weir::error_category().message(10) == unknown);
+  CHECK(weir::error_category().message(static_cast<int>(all.size()) + 1) == unknown);
   CHECK(weir::error_category().message(-1) == unknown);
   std::set<std::string> messages{unknown};
   for (const auto& [value, code] : all) {

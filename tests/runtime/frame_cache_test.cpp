@@ -67,8 +67,8 @@ struct frame {
 };
 
 // The edges of the size classes, and sizes that are not cached.
-constexpr std::array<std::size_t, 27> sizes{0,    1,    63,   64,   65,   127,  128,  129,  192,
-                                            193,  255,  256,  257,  320,  384,  448,  512,  513,
+constexpr std::array<std::size_t, 27> sizes{0,    1,    24,   25,   56,   57,   88,   89,   120,
+                                            184,  185,  216,  248,  249,  312,  440,  504,  505,
                                             1023, 1024, 1025, 2047, 2048, 2049, 4096, 4097, 10000};
 
 /// Hands frames from one thread to another.
@@ -136,12 +136,12 @@ TEST_CASE("a freed frame is the next one of its size class", "[frame_cache]") {
   }
   CHECK(wrong == 0);
 
-  // 65 and 128 share a class, 64 is of another one.
-  const frame f(65, 3);
+  // 57 and 88 share a class, 56 is of another one.
+  const frame f(57, 3);
   f.free();
-  const frame smaller(64, 4);
+  const frame smaller(56, 4);
   CHECK(smaller.memory != f.memory);
-  const frame larger(128, 5);
+  const frame larger(88, 5);
   CHECK(larger.memory == f.memory);
   smaller.free();
   larger.free();
@@ -166,7 +166,7 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
   // Far more than two batches of each class, freed on a thread that allocates none.
   std::vector<frame> frames;
   for (int copy = 0; copy < 500; ++copy) {
-    for (std::size_t size : {64U, 512U, 1024U, 4096U})
+    for (std::size_t size : {24U, 504U, 1024U, 4096U})
       frames.emplace_back(size, static_cast<unsigned char>(copy));
   }
   std::uint32_t longest = 0;
@@ -188,7 +188,7 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
   // A new thread, whose cache is empty, gets a whole batch of them.
   std::array<std::uint32_t, 2> counts{};
   std::thread([&] {
-    const frame first(64, 1);
+    const frame first(24, 1);
     const auto& list = cache().lists[0];
     counts = {list.count, length(list)};
     first.free();

@@ -3,20 +3,37 @@
 /// All of weir.
 #pragma once
 
+#include <weir/as_completed.hpp>
+#include <weir/awaitable.hpp>
+#include <weir/barrier.hpp>
 #include <weir/blocking.hpp>
 #include <weir/blocking_executor.hpp>
 #include <weir/clock.hpp>
+#include <weir/condition.hpp>
 #include <weir/cpus.hpp>
 #include <weir/error.hpp>
+#include <weir/event.hpp>
 #include <weir/executor.hpp>
 #include <weir/handle.hpp>
+#include <weir/latch.hpp>
 #include <weir/manual_clock.hpp>
+#include <weir/mutex.hpp>
 #include <weir/pool/fixed_pool.hpp>
+#include <weir/queue.hpp>
 #include <weir/runtime.hpp>
+#include <weir/semaphore.hpp>
+#include <weir/shield.hpp>
 #include <weir/sleep.hpp>
 #include <weir/stats.hpp>
 #include <weir/stop_reason.hpp>
 #include <weir/stop_token.hpp>
+#include <weir/stoppable_token.hpp>
+#include <weir/strand.hpp>
 #include <weir/task.hpp>
+#include <weir/task_group.hpp>
 #include <weir/this_task.hpp>
 #include <weir/version.hpp>
+#include <weir/when_all.hpp>
+#include <weir/when_any.hpp>
+#include <weir/with_stop_token.hpp>
+#include <weir/with_timeout.hpp>

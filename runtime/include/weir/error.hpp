@@ -33,6 +33,15 @@ enum class errc {
   thread_start_failed,
   /// A bounded queue is full. The text names the bound.
   queue_full,
+  /// The queue has been closed and takes no new items.
+  queue_closed,
+  /// A mutex was to be unlocked, or a condition waited for with it, that is not locked.
+  not_locked,
+  /// A count would pass its limit: more permits released than there can be, a latch counted below
+  /// zero, more items marked processed than were taken, more arrivals than parties.
+  limit_exceeded,
+  /// What `with_timeout` or `with_deadline` awaited was stopped because its time was over.
+  timed_out,
 };
 
 /// The category of `errc`; its name is "weir".

@@ -3,6 +3,7 @@
 /// `runtime`: a set of worker threads that run tasks.
 #pragma once
 
+#include <weir/awaitable.hpp>
 #include <weir/clock.hpp>
 #include <weir/detail/submit.hpp>
 #include <weir/handle.hpp>
@@ -64,30 +65,7 @@ struct runtime_options {
   std::function<void(std::exception_ptr)> on_unhandled_exception{};
 };
 
-/// Anything that `co_await` takes in a `task`.
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).operator co_await(); } || requires(A&& a) {
-  operator co_await(std::forward<A>(a));
-} || requires(A&& a, std::coroutine_handle<> h) {
-  std::forward<A>(a).await_ready();
-  std::forward<A>(a).await_suspend(h);
-  std::forward<A>(a).await_resume();
-};
-
 namespace detail {
-
-template <class A>
-decltype(auto) awaiter_of(A&& a) {
-  if constexpr (requires { std::forward<A>(a).operator co_await(); })
-    return std::forward<A>(a).operator co_await();
-  else if constexpr (requires { operator co_await(std::forward<A>(a)); })
-    return operator co_await(std::forward<A>(a));
-  else
-    return std::forward<A>(a);
-}
-
-template <class A>
-using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());
 
 /// Packets copied from an array of small trivial callables.
 template <class F>
@@ -123,11 +101,6 @@ class moving_source final : public packet_source {
   std::vector<packet> packets_;
   std::size_t at_ = 0;
 };
-
-template <class A, class T>
-task<T> await_in_task(A awaited) {
-  co_return co_await std::move(awaited);
-}
 
 } // namespace detail
 
@@ -199,9 +172,10 @@ class WEIR_API runtime {
   /// Runs `f(args...)` on some worker and gives a handle to its result.
   ///
   /// `f` and the arguments are copied or moved in (`std::ref` to refer). If `f` can be called only
-  /// with an `inplace_stop_token` before the arguments, it gets the token of its own task. If it
-  /// returns a `task<T>`, that runs too and the handle is a `handle<T>`; `f` lives until it has
-  /// ended. One allocation from a per-thread cache. Throws as `post`.
+  /// with an `inplace_stop_token` or `std::stop_token` before the arguments, it gets the token of
+  /// its own task; the latter costs an allocation. If it returns a `task<T>`, that runs too and the
+  /// handle is a `handle<T>`; `f` lives until it has ended. One allocation from a per-thread cache.
+  /// Throws as `post`.
   template <class F, class... Args>
     requires submittable<F, Args...>
   handle<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {

@@ -30,8 +30,11 @@ deadline_after(clock_source::time_point from,
 /// Suspends until a deadline.
 class WEIR_API sleep_wait : suspension, timer {
  public:
-  sleep_wait() noexcept : suspension(&withdraw), timer(&fire) {}
-  sleep_wait(sleep_wait&& unused) noexcept : suspension(std::move(unused)), timer(&fire) {}
+  /// \param kept see `timer`.
+  explicit sleep_wait(std::int64_t kept = 0) noexcept
+      : suspension(&withdraw), timer(&fire_sleep, kept) {}
+  sleep_wait(sleep_wait&& unused) noexcept
+      : suspension(std::move(unused)), timer(&fire_sleep, unused.kept()) {}
 
   /// For `await_suspend`.
   /// \return whether the coroutine stays suspended.
@@ -40,45 +43,47 @@ class WEIR_API sleep_wait : suspension, timer {
   [[nodiscard]] bool sleep_or_yield(promise_base& self, clock_source::time_point deadline) noexcept;
 
   using suspension::check;
+  using timer::kept;
 
  private:
   static bool withdraw(suspension& self) noexcept;
-  static job* fire(timer& self, thread_state& thread) noexcept;
+  static job* fire_sleep(timer& self, thread_state& thread) noexcept;
 };
 
 class sleep_awaiter {
  public:
-  explicit sleep_awaiter(clock_source::duration for_how_long) noexcept : duration_(for_how_long) {}
+  explicit sleep_awaiter(clock_source::duration duration) noexcept : wait_(duration.count()) {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
     static_assert(weir_promise<Promise>, "weir::sleep_for can be awaited only inside a weir::task");
     promise_base& promise = self.promise();
-    return wait_.sleep_or_yield(promise, now_of(promise.scope->home()) + duration_);
+    return wait_.sleep_or_yield(promise, now_of(promise.scope->home()) +
+                                             clock_source::duration(wait_.kept()));
   }
   void await_resume() const { wait_.check(); }
 
  private:
-  clock_source::duration duration_;
   sleep_wait wait_;
 };
 
 class sleep_until_awaiter {
  public:
-  explicit sleep_until_awaiter(clock_source::time_point deadline) noexcept : deadline_(deadline) {}
+  explicit sleep_until_awaiter(clock_source::time_point deadline) noexcept
+      : wait_(deadline.time_since_epoch().count()) {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
     static_assert(weir_promise<Promise>,
                   "weir::sleep_until can be awaited only inside a weir::task");
-    return wait_.sleep_or_yield(self.promise(), deadline_);
+    return wait_.sleep_or_yield(self.promise(),
+                                clock_source::time_point(clock_source::duration(wait_.kept())));
   }
   void await_resume() const { wait_.check(); }
 
  private:
-  clock_source::time_point deadline_;
   sleep_wait wait_;
 };
 

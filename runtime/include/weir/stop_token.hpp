@@ -62,8 +62,9 @@ class inplace_stop_source {
   [[nodiscard]] static constexpr bool stop_possible() noexcept { return true; }
 
   [[nodiscard]] bool stop_requested() const noexcept {
-    // Acquire: pairs with the release in unlock, so that what happened before the request is seen.
-    return (state_.load(std::memory_order_acquire) & requested) != 0;
+    // Seq_cst: pairs with the store in request_stop, so that what happened before the request is
+    // seen; and C3 of task_scope.hpp.
+    return (state_.load(std::memory_order_seq_cst) & requested) != 0;
   }
 
   /// Requests stop and calls the registered callbacks on this thread, the newest first.

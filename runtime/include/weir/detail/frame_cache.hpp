@@ -13,8 +13,8 @@ namespace weir::detail {
 
 /// Free memory of one thread. Trivially destructible: a thread's end empties it explicitly.
 struct frame_cache {
-  /// Sizes up to 512 in steps of 64, then 1024, 2048 and 4096; larger ones are not cached.
-  static constexpr std::size_t class_count = 11;
+  /// Sizes up to 504 in steps of 32, then 1024, 2048 and 4096; larger ones are not cached.
+  static constexpr std::size_t class_count = 19;
   static constexpr std::size_t largest = 4096;
 
   struct node {

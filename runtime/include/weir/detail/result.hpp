@@ -65,6 +65,9 @@ class result {
 
   [[nodiscard]] bool failed() const noexcept { return kind_ == kind::error; }
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
+  [[nodiscard]] bool cancelled() const noexcept { return kind_ == kind::cancelled; }
+  /// Only if `cancelled()`.
+  [[nodiscard]] const stop_reason& reason() const noexcept { return reason_; }
 
   /// The value, moved out; or throws what the task threw.
   T take() {

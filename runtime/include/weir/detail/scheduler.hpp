@@ -67,8 +67,15 @@ WEIR_API void schedule(scheduler& target, thread_state& thread, job& j) noexcept
 /// As `schedule`, behind everything that waits (`yield`).
 WEIR_API void schedule_last(scheduler& target, thread_state& thread, job& j) noexcept;
 
+/// Lets a child run beside its parent: on this worker after what runs now, the newest first, or on
+/// one that steals it. Never fails, as `schedule`.
+WEIR_API void schedule_fork(scheduler& target, thread_state& thread, job& j) noexcept;
+
 /// Runs `j` when the current job has unwound to the worker's loop, or schedules it.
 WEIR_API void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept;
+
+/// Counts an exception that gave way to an earlier one of the same combinator.
+WEIR_API void count_suppressed(scheduler& home) noexcept;
 
 /// The sink of a runtime's exceptions.
 WEIR_API std::shared_ptr<const unhandled_sink> sink_of(scheduler& target) noexcept;

@@ -10,6 +10,7 @@
 #include <concepts>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -21,6 +22,10 @@ template <class F, class... Args>
 concept takes_stop_token =
     !std::invocable<std::decay_t<F>, std::decay_t<Args>...> &&
     std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>;
+template <class F, class... Args>
+concept takes_std_stop_token =
+    !std::invocable<std::decay_t<F>, std::decay_t<Args>...> && !takes_stop_token<F, Args...> &&
+    std::invocable<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>;
 
 template <class F, class... Args>
 struct raw_result : std::invoke_result<std::decay_t<F>, std::decay_t<Args>...> {};
@@ -28,6 +33,11 @@ template <class F, class... Args>
   requires takes_stop_token<F, Args...>
 struct raw_result<F, Args...>
     : std::invoke_result<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...> {};
+
+template <class F, class... Args>
+  requires takes_std_stop_token<F, Args...>
+struct raw_result<F, Args...>
+    : std::invoke_result<std::decay_t<F>, std::stop_token, std::decay_t<Args>...> {};
 
 template <class T>
 struct unwrap_task {
@@ -50,10 +60,11 @@ concept can_be_copied_or_moved_in_else_use_std_ref = std::constructible_from<std
 template <class F, class... Args>
 concept can_be_called_with_these_arguments =
     std::invocable<std::decay_t<F>, std::decay_t<Args>...> ||
-    std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...>;
+    std::invocable<std::decay_t<F>, inplace_stop_token, std::decay_t<Args>...> ||
+    std::invocable<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>;
 
 /// What can be submitted: callable with the decayed arguments, or else with an `inplace_stop_token`
-/// before them; the result may be a `task<T>`.
+/// or `std::stop_token` before them; the result may be a `task<T>`.
 template <class F, class... Args>
 concept submittable = can_be_copied_or_moved_in_else_use_std_ref<F> &&
                       (can_be_copied_or_moved_in_else_use_std_ref<Args> && ...) &&
@@ -83,6 +94,57 @@ void require_callable(const F& f) {
   }
 }
 
+/// Where a callable's stop token comes from: its scope.
+class stop_bridge {
+ public:
+  stop_bridge() noexcept {}
+  [[nodiscard]] inplace_stop_token token(task_scope& scope) const noexcept { return scope.token(); }
+  void reset() noexcept {}
+};
+
+/// The same for `std::stop_token`: a source of its own that follows the scope.
+class std_stop_bridge {
+ public:
+  std_stop_bridge() noexcept {}
+  [[nodiscard]] std::stop_token token(task_scope& scope) {
+    std::stop_source& source = source_.emplace();
+    callback_.emplace(scope.token(), request(source));
+    return source.get_token();
+  }
+  void reset() noexcept {
+    callback_.reset();
+    source_.reset();
+  }
+
+ private:
+  class request {
+   public:
+    explicit request(std::stop_source& source) noexcept : source_(&source) {}
+    void operator()() const noexcept { (void)source_->request_stop(); }
+
+   private:
+    std::stop_source* source_;
+  };
+
+  std::optional<std::stop_source> source_;
+  std::optional<inplace_stop_callback<request>> callback_;
+};
+
+template <class F, class... Args>
+using stop_bridge_for =
+    std::conditional_t<takes_std_stop_token<F, Args...>, std_stop_bridge, stop_bridge>;
+
+/// Calls with a stop token first if the callable cannot do without. The token is good until the
+/// bridge is reset.
+template <class F, class... Args>
+decltype(auto) invoke_bound(stop_bridge_for<F, Args...>& bridge, task_scope& scope, F& f,
+                            Args&... args) {
+  if constexpr (takes_stop_token<F, Args...> || takes_std_stop_token<F, Args...>)
+    return std::invoke(std::move(f), bridge.token(scope), std::move(args)...);
+  else
+    return std::invoke(std::move(f), std::move(args)...);
+}
+
 /// A control block with room for the outcome.
 template <class T>
 class result_block : public task_block {
@@ -105,14 +167,14 @@ class coroutine_block : public result_block<T> {
   /// Starts `task_`; completes the block now or when the coroutine ends.
   void start_coroutine(thread_state& thread) noexcept {
     this->run = &run_ended;
-    if (task_->promise() == nullptr) {
+    if (task_.promise() == nullptr) {
       try {
         throw_error(errc::no_state, "the submitted callable returned an empty task");
       } catch (...) {
         this->outcome.set_error(std::current_exception());
       }
       finish(thread);
-    } else if (task_->promise()->start(*this, this->scope())) {
+    } else if (task_.promise()->start(*this, this->scope())) {
       finish(thread);
     }
   }
@@ -120,7 +182,7 @@ class coroutine_block : public result_block<T> {
   /// Destroys what the task was made from, before its outcome is published.
   virtual void destroy_callable() noexcept {}
 
-  std::optional<task<T>> task_;
+  task<T> task_;
 
  private:
   static void run_ended(job& self, thread_state& thread) noexcept {
@@ -128,9 +190,9 @@ class coroutine_block : public result_block<T> {
   }
 
   void finish(thread_state& thread) noexcept {
-    if (task_->promise() != nullptr)
-      this->outcome.take_over(task_->promise()->outcome);
-    task_.reset();
+    if (task_.promise() != nullptr)
+      this->outcome.take_over(task_.promise()->outcome);
+    task_ = {};
     destroy_callable();
     this->complete(thread);
   }
@@ -141,7 +203,7 @@ template <class T>
 class spawned_block final : public coroutine_block<T> {
  public:
   spawned_block(scheduler& home, task<T> spawned) noexcept : coroutine_block<T>(home, &run_first) {
-    this->task_.emplace(std::move(spawned));
+    this->task_ = std::move(spawned);
   }
 
  private:
@@ -152,7 +214,7 @@ class spawned_block final : public coroutine_block<T> {
   }
 
   void discard(stop_reason reason) noexcept override {
-    this->task_.reset();
+    this->task_ = {};
     this->outcome.set_cancelled(std::move(reason));
   }
 };
@@ -168,14 +230,14 @@ class bound_call {
   decltype(auto) operator()(task_scope& scope) {
     return std::apply(
         [&](F& f, Args&... args) -> decltype(auto) {
-          if constexpr (takes_stop_token<F, Args...>)
-            return std::invoke(std::move(f), scope.token(), std::move(args)...);
-          else
-            return std::invoke(std::move(f), std::move(args)...);
+          return invoke_bound<F, Args...>(bridge_, scope, f, args...);
         },
         *parts_);
   }
-  void reset() noexcept { parts_.reset(); }
+  void reset() noexcept {
+    parts_.reset();
+    bridge_.reset();
+  }
 
  private:
   static_assert(std::is_nothrow_destructible_v<F> && (std::is_nothrow_destructible_v<Args> && ...),
@@ -183,6 +245,7 @@ class bound_call {
   static_assert(alignof(std::tuple<F, Args...>) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "over-aligned callables and arguments are not supported: pass a std::unique_ptr");
   std::optional<std::tuple<F, Args...>> parts_;
+  [[no_unique_address]] stop_bridge_for<F, Args...> bridge_;
 };
 
 /// `submit(f, args...)` where `f` returns a plain value.
@@ -238,14 +301,16 @@ class coroutine_call_block final : public coroutine_block<T> {
     auto& self = static_cast<coroutine_call_block&>(job);
     if (!self.begin(thread))
       return;
+    bool made = false;
     try {
-      self.task_.emplace(self.call_(self.scope()));
+      self.task_ = self.call_(self.scope());
+      made = true;
     } catch (const task_cancelled& cancelled) {
       self.outcome.set_cancelled(cancelled.reason());
     } catch (...) {
       self.outcome.set_error(std::current_exception());
     }
-    if (self.task_.has_value()) {
+    if (made) {
       self.start_coroutine(thread);
       return;
     }

@@ -16,10 +16,14 @@ class scheduler;
 class timer {
  public:
   /// Called on a worker when the deadline has passed, outside any lock; the timer may be gone
-  /// afterwards. \return a job to run at once, or null.
+  /// afterwards. Must be short: user code belongs into the job.
+  /// \return a job to run at once, or null.
   using fire_function = job* (*)(timer&, thread_state&) noexcept;
 
-  explicit timer(fire_function function) noexcept : fire_(function) {}
+  /// \param kept a number that the timer keeps for its owner until it is armed, in a word that it
+  /// needs only afterwards.
+  explicit timer(fire_function function, std::int64_t kept = 0) noexcept
+      : fire_(function), key_(static_cast<std::uint64_t>(kept)) {}
   timer(const timer&) = delete;
   timer& operator=(const timer&) = delete;
 
@@ -27,6 +31,9 @@ class timer {
   /// Constant time; a short lock, which other workers rarely want.
   WEIR_API void arm(scheduler& target, thread_state& thread,
                     clock_source::time_point deadline) noexcept;
+
+  /// Only before the timer is armed.
+  [[nodiscard]] std::int64_t kept() const noexcept { return static_cast<std::int64_t>(key_); }
 
   /// By the worker that has taken it out of its queue.
   [[nodiscard]] job* fire(thread_state& thread) noexcept { return fire_(*this, thread); }
@@ -42,12 +49,12 @@ class timer {
   fire_function fire_;
   timer_shard* shard_ = nullptr;
   // The rest belongs to the queue, under its shard's lock.
-  std::uint64_t key_ = 0;
-  std::uint64_t sequence_ = 0;
+  std::uint64_t key_;
+  std::uint64_t sequence_ : 48 = 0;
+  std::uint64_t place_ : 16 = 0;
   timer* next_ = nullptr;
   timer* previous_ = nullptr;
   timer* child_ = nullptr;
-  std::uint16_t place_ = 0;
 };
 
 } // namespace weir::detail

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What can be awaited inside a `task`.
+#pragma once
+
+#include <weir/task.hpp>
+
+#include <coroutine>
+#include <utility>
+
+namespace weir {
+
+/// Anything that `co_await` takes in a `task`.
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).operator co_await(); } || requires(A&& a) {
+  operator co_await(std::forward<A>(a));
+} || requires(A&& a, std::coroutine_handle<> h) {
+  std::forward<A>(a).await_ready();
+  std::forward<A>(a).await_suspend(h);
+  std::forward<A>(a).await_resume();
+};
+
+namespace detail {
+
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else if constexpr (requires { operator co_await(std::forward<A>(a)); })
+    return operator co_await(std::forward<A>(a));
+  else
+    return std::forward<A>(a);
+}
+
+template <class A>
+using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());
+
+template <class A, class T>
+task<T> await_in_task(A awaited) {
+  co_return co_await std::move(awaited);
+}
+
+template <class A, class T>
+task<T> await_reference_in_task(A& awaited) {
+  co_return co_await awaited;
+}
+
+} // namespace detail
+
+} // namespace weir

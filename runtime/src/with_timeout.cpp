@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include <weir/error.hpp>
+#include <weir/with_timeout.hpp>
+
+namespace weir::detail {
+
+deadline_join::~deadline_join() = default;
+
+bool deadline_join::launch_until(promise_base& parent, child& only,
+                                 clock_source::time_point deadline) {
+  require_startable();
+  if (!prepare(*parent.scope, parent))
+    return false;
+  only_ = &only;
+  attach_children(*parent.scope);
+  scheduler& home = parent.scope->home();
+  if (deadline <= now_of(home)) {
+    (void)only.scope().request_stop(stop_cause::timed_out);
+  } else {
+    enter(1);
+    armed_ = true;
+    arm(home, this_thread(), deadline);
+  }
+  return start_children();
+}
+
+void deadline_join::child_ended(child&, child_end how, thread_state& thread) noexcept {
+  how_ = how;
+  if (armed_ && cancel())
+    leave(thread);
+}
+
+job* deadline_join::fire(timer& self, thread_state&) noexcept {
+  auto& join = static_cast<deadline_join&>(self);
+  (void)join.only_->scope().request_stop(stop_cause::timed_out);
+  return join.left();
+}
+
+void deadline_join::check_time() {
+  check();
+  if (how_ != child_end::cancelled)
+    return;
+  scope().check_stop();
+  if (only_->scope().stop_requested() && only_->scope().reason().cause() == stop_cause::timed_out)
+    throw_error(errc::timed_out, "the time limit has passed and what was awaited was stopped");
+}
+
+} // namespace weir::detail
