@@ -257,7 +257,7 @@ TEST_CASE("resize races with stop, drain, submissions and the destructor", "[ela
           return true;
         };
         // A task that goes on resizing until it is refused, or for a while.
-        rt.post([&, held] {
+        rt.post([resize, held] {
           for (std::size_t i = 0; i < 20 && resize(i); ++i) {
           }
         });
