@@ -154,8 +154,21 @@ void scheduler::require_not_sealed() const {
     refuse(state::stopped);
 }
 
+void scheduler::submit(thread_state& thread, packet& p) {
+  auto& producer = injector_.of_thread(thread);
+  const submission_guard guard(producer);
+  // Seq_cst: S2, after the guard's announcement.
+  if (const auto now = state_.load(std::memory_order_seq_cst); now != state::open) [[unlikely]]
+    refuse(now);
+  accept(producer, p);
+}
+
 void scheduler::submit(injector::producer& producer, packet& p) {
   require_not_sealed();
+  accept(producer, p);
+}
+
+inline void scheduler::accept(injector::producer& producer, packet& p) {
   bump(producer.accepted); // S1
   if (!injector_.push(producer, p)) {
     bump(producer.accepted, static_cast<std::uint64_t>(-1));
@@ -491,6 +504,10 @@ void submission_entry::submit(job& j) {
 
 void submission_entry::submit(std::span<job* const> jobs) {
   target_.submit(thread_, producer_of(producer_), jobs);
+}
+
+void submit_from_outside(scheduler& target, thread_state& thread, packet& p) {
+  target.submit(thread, p);
 }
 
 void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept {

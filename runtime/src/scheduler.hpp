@@ -91,6 +91,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void require_open(const thread_state& thread) const;
   /// Opens a submission. \return null for a worker, else the producer that has announced it.
   [[nodiscard]] injector::producer* open_submission(thread_state& thread);
+  /// From outside, all in one.
+  void submit(thread_state& thread, packet& p);
   /// In an open submission through `producer`.
   void submit(injector::producer& producer, packet& p);
   void submit(injector::producer& producer, packet_source& source, std::size_t count);
@@ -146,6 +148,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
 
  private:
   void require_not_sealed() const;
+  void accept(injector::producer& producer, packet& p);
   /// Puts a job into the injector from outside, waiting for memory if need be.
   void inject(thread_state& thread, job& j) noexcept;
   void wake_from_outside() noexcept;

@@ -125,16 +125,24 @@ void worker::execute(found f) noexcept {
   bump(counters_.run, jobs);
 }
 
+worker::found worker::take_at_beat() noexcept {
+  switch (until_beat_) {
+  case 2:
+    return take_injected();
+  case 1:
+    return {deque_.steal(), {}};
+  default: {
+    const found due = take_due();
+    // The next call comes here again as long as a streak of due timers lasts.
+    until_beat_ = due_left_ != 0 ? 1 : beat;
+    return due;
+  }
+  }
+}
+
 worker::found worker::take_local() noexcept {
-  const auto phase = ++tick_ % beat;
-  if (phase == 0) {
-    if (auto f = take_injected())
-      return f;
-  } else if (phase == 1) {
-    if (job* oldest = deque_.steal())
-      return {oldest, {}};
-  } else if (phase == 2 || due_left_ != 0) {
-    if (auto f = take_due())
+  if (--until_beat_ < 3) [[unlikely]] {
+    if (auto f = take_at_beat())
       return f;
   }
   // Acquire: pairs with the release half of the exchange in push_next. The load spares the locked
@@ -260,6 +268,7 @@ worker::found worker::take_any_due() noexcept {
     if (due == nullptr)
       break;
     due_left_ = due_streak;
+    until_beat_ = 1;
     if (job* const resumed = due->fire(*thread_))
       return {resumed, {}};
     // It may have made other jobs ready, in this worker's own places, where nobody searches for it.

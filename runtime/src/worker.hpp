@@ -117,6 +117,7 @@ class worker {
   void execute(found f) noexcept;
   [[nodiscard]] found take_local() noexcept;
   [[nodiscard]] found take_injected() noexcept;
+  [[nodiscard]] found take_at_beat() noexcept;
   [[nodiscard]] found take_due() noexcept;
   [[nodiscard]] found take_any_due() noexcept;
   void sleep() noexcept;
@@ -143,7 +144,7 @@ class worker {
   scheduler& owner_;
   const std::size_t index_;
   thread_state* thread_ = nullptr;
-  std::uint32_t tick_ = 0;
+  std::uint32_t until_beat_ = beat;
   std::uint32_t streak_ = 0;
   // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks
   // too.

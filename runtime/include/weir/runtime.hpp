@@ -143,6 +143,16 @@ class WEIR_API runtime {
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
     detail::require_callable(f);
+    if constexpr (detail::packet::fits<callable> && std::is_trivially_copyable_v<callable> &&
+                  std::is_nothrow_constructible_v<callable, F>) {
+      detail::thread_state& thread = detail::this_thread();
+      if (thread.home != scheduler_.get() && detail::current_context(thread) == nullptr)
+          [[likely]] {
+        detail::packet p(std::in_place, std::forward<F>(f));
+        detail::submit_from_outside(*scheduler_, thread, p);
+        return;
+      }
+    }
     detail::submission_entry entry(*scheduler_);
     if (auto* const context = detail::current_context(entry.thread())) [[unlikely]] {
       using in_context = detail::call_in_context<callable>;

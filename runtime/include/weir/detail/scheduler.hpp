@@ -107,6 +107,10 @@ class WEIR_API submission_entry {
   void* producer_; // null on a worker of the runtime
 };
 
+/// A submission of one packet in a single call, from a thread that is no worker of `target`: for
+/// callables whose copying nobody can see. Throws as `submission_entry`; then `p` is untouched.
+WEIR_API void submit_from_outside(scheduler& target, thread_state& thread, packet& p);
+
 /// Starts a task that a pool has accepted, behind everything that waits, so that tasks start in the
 /// order in which the pool hands them out. Counts it as accepted by the runtime. Never fails, as
 /// `schedule`; if the runtime is closed meanwhile, the task is dropped here, as if it was stopped.
