@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Prints Google Benchmark JSON as a Markdown table: medians over the repetitions, weir against peers.
 
-    table.py RESULTS.json [--into PAGE.md]    with --into, replaces what stands between the page's marks
+    table.py RESULTS.json... [--into PAGE.md]    with --into, replaces what stands between the page's marks
 """
 import json
 import re
@@ -12,15 +12,16 @@ from collections import defaultdict
 FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, False),
            "p90_us": ("p90 µs", 1, False), "p99_us": ("p99 µs", 1, False),
            "cpu_us_per_s": ("µs of CPU per s", 1, False)}
-QUESTIONS = ["throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu"]
+QUESTIONS = ["throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu", "timer_fire", "timer_cancel",
+             "sleeper_fire", "sleeper_cancel"]
 HAS_PERCENTILES = ("round_trip", "wake_up")
 
 
-def read(path):
+def read(paths):
     """Lists of figures by (question, threads, figure) and peer, and the number of rounds."""
-    results = json.load(open(path, encoding="utf-8"))
+    files = [json.load(open(path, encoding="utf-8")) for path in paths]
     runs = defaultdict(lambda: defaultdict(list))
-    for run in results["benchmarks"]:
+    for run in (run for results in files for run in results["benchmarks"]):
         if run.get("run_type") == "aggregate":
             continue
         if run.get("error_occurred"):
@@ -31,11 +32,11 @@ def read(path):
             if figure in run and not (question in HAS_PERCENTILES and figure == "items_per_second"):
                 runs[question, threads, figure][peer].append(run[figure])
     rounds = max(len(values) for peers in runs.values() for values in peers.values())
-    return runs, rounds, results["context"]
+    return runs, rounds, files[0]["context"]
 
 
-def table(path):
-    runs, rounds, context = read(path)
+def table(paths):
+    runs, rounds, context = read(paths)
     peers = sorted({p for by_peer in runs.values() for p in by_peer}, key=lambda p: (p != "weir", p))
     lines = [f"| {rounds} rounds, medians | unit | " + " | ".join(peers) + " | weir to the best peer |",
              "|---|---|" + "---:|" * (len(peers) + 1)]
@@ -59,10 +60,12 @@ def table(path):
 
 
 if __name__ == "__main__":
-    text = table(sys.argv[1])
-    if len(sys.argv) > 3 and sys.argv[2] == "--into":
-        page = open(sys.argv[3], encoding="utf-8").read()
+    arguments = sys.argv[1:]
+    target = arguments[-1] if "--into" in arguments[-2:-1] else None
+    text = table(arguments[:-2] if target else arguments)
+    if target:
+        page = open(target, encoding="utf-8").read()
         marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.S)
-        open(sys.argv[3], "w", encoding="utf-8").write(marked.sub(lambda m: m[1] + text + "\n" + m[2], page))
+        open(target, "w", encoding="utf-8").write(marked.sub(lambda m: m[1] + text + "\n" + m[2], page))
     else:
         print(text)
