@@ -23,6 +23,7 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace weir::detail {
@@ -53,15 +54,21 @@ class timer_shard {
     publish();
     return true;
   }
-  /// Takes one timer that is due, or null.
-  [[nodiscard]] timer* take_due(timer_queue::key now) noexcept {
+  /// Takes timers that are due to `out`, in their order. \return how many.
+  [[nodiscard]] std::size_t take_due(timer_queue::key now, std::span<timer*> out) noexcept {
     // Relaxed: a hint; what matters is K1.
     if (next_look_.load(std::memory_order_relaxed) > now)
-      return nullptr;
+      return 0;
     const std::scoped_lock lock(mutex_);
-    timer* const due = queue_.pop(now);
+    std::size_t taken = 0;
+    while (taken < out.size()) {
+      timer* const due = queue_.pop(now);
+      if (due == nullptr)
+        break;
+      out[taken++] = due;
+    }
     publish();
-    return due;
+    return taken;
   }
 
   /// When somebody must look here; `never` if no timer is armed.
@@ -112,15 +119,6 @@ class timers {
       least = std::min(least, s->next_deadline());
     return least;
   }
-  /// Takes one timer that is due from any queue, beginning with worker `index`'s; or null.
-  [[nodiscard]] timer* take_due(timer_queue::key now, std::size_t index) noexcept {
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      if (timer* const due = of_worker(index + i).take_due(now))
-        return due;
-    }
-    return nullptr;
-  }
-
   /// By the keeper: says until when it will sleep. \return that; `never` for no limit.
   [[nodiscard]] timer_queue::key announce_sleep() noexcept {
     auto until = next_look();

@@ -6,7 +6,9 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <span>
 
 namespace weir::detail {
 
@@ -239,38 +241,58 @@ worker::found worker::steal_from(worker& victim) noexcept {
   return {};
 }
 
+bool worker::fire_due(timer_shard& shard, found& first) noexcept {
+  // With a manual clock one by one, so that on a single worker also the tasks run in this order.
+  std::array<timer*, due_batch> due{};
+  const std::size_t count =
+      shard.take_due(due_at_, std::span(due).first(owner_.manual() != nullptr ? 1 : due_batch));
+  std::array<job*, due_batch> jobs{};
+  std::size_t ready = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (job* const resumed = due[i]->fire(*thread_))
+      jobs[ready++] = resumed;
+  }
+  // The deque's next pops take them in their order; others may steal them meanwhile.
+  for (std::size_t i = ready; i > 1; --i)
+    push(*jobs[i - 1]);
+  if (ready > 1)
+    wake_another();
+  if (ready != 0)
+    first = {jobs[0], {}};
+  return count != 0;
+}
+
 worker::found worker::take_due() noexcept {
   timers& set = owner_.timer_set();
   timer_shard& own = set.of_worker(index_);
   timer_shard& other = set.of_worker(++next_shard_);
-  while (std::min(own.next_look(), other.next_look()) != timer_queue::never) {
-    // The time is read once for a streak: what was due then still is.
-    if (due_left_ == 0)
-      due_at_ = owner_.now();
-    timer* due = own.take_due(due_at_);
-    if (due == nullptr)
-      due = other.take_due(due_at_);
-    if (due == nullptr)
-      break;
-    due_left_ = due_left_ == 0 ? due_streak : due_left_ - 1;
-    if (job* const resumed = due->fire(*thread_))
-      return {resumed, {}};
+  found first;
+  if (std::min(own.next_look(), other.next_look()) == timer_queue::never) {
+    due_left_ = 0;
+    return first;
   }
-  due_left_ = 0;
-  return {};
+  // The time is read once for a streak: what was due then still is.
+  if (due_left_ == 0)
+    due_at_ = owner_.now();
+  const bool some = fire_due(own, first) || fire_due(other, first);
+  due_left_ = !some ? 0 : due_left_ == 0 ? due_streak : due_left_ - 1;
+  return first;
 }
 
 worker::found worker::take_any_due() noexcept {
   timers& set = owner_.timer_set();
   while (set.next_look() != timer_queue::never) {
     due_at_ = owner_.now();
-    timer* const due = set.take_due(due_at_, index_);
-    if (due == nullptr)
+    found first;
+    bool some = false;
+    for (std::size_t i = 0; i < set.count() && !some; ++i)
+      some = fire_due(set.of_worker(index_ + i), first);
+    if (!some)
       break;
     due_left_ = due_streak;
     until_beat_ = 1;
-    if (job* const resumed = due->fire(*thread_))
-      return {resumed, {}};
+    if (first)
+      return first;
     // It may have made other jobs ready, in this worker's own places, where nobody searches for it.
     if (job* const next = next_.exchange(nullptr, std::memory_order_acquire)) // as in take_local
       return {next, {}};

@@ -24,6 +24,7 @@
 namespace weir::detail {
 
 class scheduler;
+class timer_shard;
 
 class worker {
  public:
@@ -102,8 +103,10 @@ class worker {
   /// that neither starves behind newer work (docs/scheduler.md, fairness). A prime, so that it does
   /// not fall in step with a program's own rhythm.
   static constexpr std::uint32_t beat = 61;
-  /// How many timers that are due may be served in a row once the beat has come to them.
-  static constexpr std::uint32_t due_streak = 32;
+  /// How many timers that are due are taken at once, and how often in a row once the beat has come
+  /// to them.
+  static constexpr std::size_t due_batch = 16;
+  static constexpr std::uint32_t due_streak = 4;
   /// How often in a row the next slot may win over the deque.
   static constexpr std::uint32_t next_streak = 16;
   static constexpr std::uint32_t chain_length = 32;
@@ -120,6 +123,8 @@ class worker {
   [[nodiscard]] found take_at_beat() noexcept;
   [[nodiscard]] found take_due() noexcept;
   [[nodiscard]] found take_any_due() noexcept;
+  /// Fires timers that are due in `shard`. \return whether there were any.
+  [[nodiscard]] bool fire_due(timer_shard& shard, found& first) noexcept;
   void sleep() noexcept;
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
