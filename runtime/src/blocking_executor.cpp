@@ -30,7 +30,13 @@ bool blocking_core::full() const noexcept {
          bounded_waiting_ >= options_.max_queued + coming_;
 }
 
+bool blocking_core::forked() const noexcept {
+  return sync::process_id() != process_;
+}
+
 void blocking_core::submit(blocking_call& call, bool bounded) {
+  if (forked())
+    throw_forked();
   sync::thread left;
   {
     const std::scoped_lock lock(mutex_);
@@ -184,7 +190,13 @@ bool blocking_core::wait_idle(seat& self) const noexcept {
   return true;
 }
 
-void blocking_core::close() noexcept {
+void blocking_core::close() {
+  if (forked())
+    throw_forked();
+  shut();
+}
+
+void blocking_core::shut() noexcept {
   const std::scoped_lock lock(mutex_);
   closed_ = true;
   while (!idle_.empty())
@@ -192,7 +204,9 @@ void blocking_core::close() noexcept {
 }
 
 void blocking_core::end() noexcept {
-  close();
+  if (forked()) // the lock may be held by a thread that is not here
+    return;
+  shut();
   blocking_call* dropped = nullptr;
   {
     const std::scoped_lock lock(mutex_);
@@ -229,7 +243,9 @@ void blocking_core::end() noexcept {
   }
 }
 
-blocking_executor_stats blocking_core::stats() const noexcept {
+blocking_executor_stats blocking_core::stats() const {
+  if (forked())
+    throw_forked();
   const std::scoped_lock lock(mutex_);
   return {.threads = running_,
           .idle_threads = idle_.size(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "injector.hpp"
 
+#include <weir/error.hpp>
+
 #include <array>
 #include <iterator>
 #include <mutex>
@@ -90,6 +92,8 @@ injector::producer& injector::add_producer() {
 }
 
 injector::producer& injector::lease(thread_state& thread) {
+  if (sync::process_id() != registry_->process)
+    throw_forked(); // the lock may be held by a thread that is not here
   static thread_local producer_leases table;
   if (thread.leases_closed) {
     // A thread-local destructor that runs after ours submits: the producer stays leased, which only

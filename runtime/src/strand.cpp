@@ -43,7 +43,7 @@ void strand_engine::append(thread_state& thread, kind what, void* which) {
     busy_ = true;
     keep_alive_ = shared_from_this();
   }
-  // If the runtime has been closed meanwhile, everything is dropped in here (E2).
+  // If the runtime has been closed meanwhile, everything is dropped in here (B2).
   submit_accepted(*home_, thread, *this);
 }
 
@@ -174,7 +174,7 @@ bool strand_engine::run_task(thread_state& thread, task_block& task) noexcept {
     thread.self->count_spawned(1); // S1
   task.run(task, thread);
   thread.current = nullptr;
-  // Acquire-release: E3, pairs with turn_ended.
+  // Acquire-release: B3, pairs with turn_ended.
   return turn_.exchange(runner_left, std::memory_order_acq_rel) == ended;
 }
 
@@ -191,7 +191,7 @@ void strand_engine::leave() noexcept {
 void strand_engine::turn_ended(thread_state& thread) noexcept {
   has_turn_.store(nullptr, std::memory_order_relaxed); // see on_strand
   const bool rooted = rooted_;
-  // Acquire-release: E3, pairs with run_task.
+  // Acquire-release: B3, pairs with run_task.
   if (turn_.exchange(ended, std::memory_order_acq_rel) == with_runner)
     return;
   if (rooted) {

@@ -184,9 +184,12 @@ class blocking_executor {
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
     detail::require_callable(f);
-    auto owned = std::make_unique<detail::posted_blocking_call<callable>>(std::forward<F>(f));
-    core_->submit(owned->as_call(), true);
-    (void)owned.release();
+    if (auto* const context = detail::current_context(detail::this_thread())) {
+      using in_context = detail::call_in_context<callable>;
+      post_owned<in_context>(in_context(detail::context_ref::of(context), std::forward<F>(f)));
+    } else {
+      post_owned<callable>(std::forward<F>(f));
+    }
   }
 
   /// `co_await run(f, args...)` calls `f(args...)` on some thread while the awaiting task is
@@ -220,6 +223,13 @@ class blocking_executor {
  private:
   static WEIR_API std::shared_ptr<detail::blocking_core>
   make_core(blocking_executor_options&& options);
+
+  template <class Callable, class F>
+  void post_owned(F&& f) {
+    auto owned = std::make_unique<detail::posted_blocking_call<Callable>>(std::forward<F>(f));
+    core_->submit(owned->as_call(), true);
+    (void)owned.release();
+  }
 
   std::shared_ptr<detail::blocking_core> core_;
 };

@@ -186,9 +186,9 @@ class WEIR_API runtime {
   }
 
   /// Runs a coroutine on some worker. Throws `errc::no_state` for an empty or used task, otherwise
-  /// as `post`.
+  /// as `post`; a refused task stays with the caller.
   template <class T>
-  handle<T> spawn(task<T> t) {
+  handle<T> spawn(task<T>&& t) {
     if (t.promise() == nullptr || t.promise()->continuation != nullptr)
       detail::throw_error(errc::no_state, "spawn of a task that is empty or was started before");
     detail::submission_entry entry(*scheduler_);

@@ -80,9 +80,12 @@ class strand {
                   "a posted callable must have a destructor that does not throw");
     detail::require_callable(f);
     detail::require_open(engine_->home());
-    auto owned = std::make_unique<detail::posted_job<callable>>(std::forward<F>(f));
-    engine_->post(detail::this_thread(), *owned);
-    (void)owned.release();
+    if (auto* const context = detail::current_context(detail::this_thread())) {
+      using in_context = detail::call_in_context<callable>;
+      post_owned<in_context>(in_context(detail::context_ref::of(context), std::forward<F>(f)));
+    } else {
+      post_owned<callable>(std::forward<F>(f));
+    }
   }
 
   /// Runs `f(args...)` in its turn and gives a handle to its result; if that is a `task<T>`, the
@@ -113,6 +116,13 @@ class strand {
   [[nodiscard]] bool on_strand() const noexcept { return engine_->on_strand(); }
 
  private:
+  template <class Callable, class F>
+  void post_owned(F&& f) {
+    auto owned = std::make_unique<detail::posted_job<Callable>>(std::forward<F>(f));
+    engine_->post(detail::this_thread(), *owned);
+    (void)owned.release();
+  }
+
   std::shared_ptr<detail::strand_engine> engine_;
 };
 

@@ -80,12 +80,12 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
   [[nodiscard]] WEIR_API bool withdraw(blocking_call& call) noexcept;
 
   /// Refuses calls from now on.
-  WEIR_API void close() noexcept;
+  WEIR_API void close();
 
   /// Closes, drops what waits, and joins the threads; on one of them lets go of all.
   WEIR_API void end() noexcept;
 
-  [[nodiscard]] WEIR_API blocking_executor_stats stats() const noexcept;
+  [[nodiscard]] WEIR_API blocking_executor_stats stats() const;
 
   [[nodiscard]] error_sink& sink() const noexcept { return *sink_; }
 
@@ -113,7 +113,11 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
   [[nodiscard]] bool full() const noexcept;
 
   const options options_;
+  [[nodiscard]] bool forked() const noexcept;
+  void shut() noexcept;
+
   const sink_ref sink_;
+  const long process_ = sync::process_id();
   mutable sync::mutex mutex_;
   bool closed_ = false;
   bool detached_ = false;

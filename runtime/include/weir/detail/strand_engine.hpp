@@ -2,15 +2,15 @@
 /// \file
 /// The engine of a strand: what waits for its turn, and who has it.
 ///
-/// E1  `busy_` is set from the moment something has the turn until nothing is left. Who sets it has
+/// B1  `busy_` is set from the moment something has the turn until nothing is left. Who sets it has
 ///     the turn or starts the runner; who clears it does so under the lock, with nothing waiting.
 ///     `keep_alive_` is set as long, so that the engine outlives the strand's other owners.
-/// E2  The runner is the engine itself as a job of the runtime. It is one root task from the start
+/// B2  The runner is the engine itself as a job of the runtime. It is one root task from the start
 ///     to the clearing of `busy_`, so that the runtime cannot end while anything waits (`rooted_`).
 ///     The exception is a section that a task of the same runtime enters when nothing is there:
 ///     that task is itself a root task, and what comes to wait meanwhile gets a runner when it
 ///     leaves.
-/// E3  A turn that outlives the runner's call (a suspended coroutine, a section) goes on without
+/// B3  A turn that outlives the runner's call (a suspended coroutine, a section) goes on without
 ///     the runner. Of the two, the runner that returns and the turn that ends, the second to
 ///     exchange `turn_` goes on with the next one.
 #pragma once
