@@ -97,7 +97,7 @@ void fork_join::require_startable() const {
 
 void fork_join::attach_children(const task_scope& parent) noexcept {
   for (child* c = last_; c != nullptr; c = c->next)
-    c->attach(*this, parent);
+    c->attach(*this, parent, parent.context());
   enter(count_);
 }
 

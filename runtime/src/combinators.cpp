@@ -40,6 +40,8 @@ child& any_join::winner() {
   child& first = *winner_.load(std::memory_order_relaxed);
   if (how_ == child_end::cancelled)
     throw_cancelled_as(first);
+  if (how_ == child_end::failed)
+    count_grouped(scope().root().home());
   return first;
 }
 

@@ -18,7 +18,7 @@ bool task_group::open(detail::promise_base& parent) noexcept {
 
 void task_group::run(detail::child& body) noexcept {
   body_ = &body;
-  body.attach(*this, scope());
+  body.attach(*this, scope(), scope().context());
   enter(1);
   (void)commit(); // nobody can complete it yet, so that it stays suspended
   detail::child::start(body, detail::this_thread());
@@ -27,7 +27,7 @@ void task_group::run(detail::child& body) noexcept {
 void task_group::start(group_child* fresh) {
   std::unique_ptr<group_child> owned(fresh);
   owned->require_startable();
-  owned->attach(*this, scope());
+  owned->attach(*this, scope(), detail::current_context(detail::this_thread()));
   {
     const std::scoped_lock lock(mutex_);
     if (!stopped_) {

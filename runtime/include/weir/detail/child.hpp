@@ -44,10 +44,10 @@ class WEIR_API child : public job {
   /// Throws `errc::no_state` unless there is a coroutine that has not been started.
   void require_startable() const;
 
-  /// Makes it one of `owner`, under a scope whose parent is `parent`.
-  void attach(join& owner, const task_scope& parent) noexcept {
+  /// Makes it one of `owner`, under a scope whose parent is `parent`. It inherits `context`.
+  void attach(join& owner, const task_scope& parent, context_node* context) noexcept {
     owner_ = &owner;
-    scope_.emplace(task_scope::child_of{parent});
+    scope_.emplace(task_scope::child_of{parent, context});
   }
   [[nodiscard]] task_scope& scope() noexcept { return *scope_; }
 

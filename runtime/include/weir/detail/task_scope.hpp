@@ -110,13 +110,15 @@ class WEIR_API task_scope {
       : home_(&home), root_(&root),
         context_(context_ref::of(current_context(this_thread())).give_up()), wait_(not_started),
         child_(false) {}
-  /// For a child of `parent`, which waits for its end.
+  /// For a child of `parent`, which waits for its end. `context` is that of whoever makes it: the
+  /// parent, or in a task group another child.
   struct child_of {
     const task_scope& parent;
+    context_node* context;
   };
   explicit task_scope(child_of child) noexcept
       : home_(child.parent.home_), root_(child.parent.root_),
-        context_(context_ref::of(child.parent.context_).give_up()), wait_(0), child_(true) {}
+        context_(context_ref::of(child.context).give_up()), wait_(0), child_(true) {}
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope();
@@ -127,6 +129,7 @@ class WEIR_API task_scope {
   [[nodiscard]] task_block& root() const noexcept { return *root_; }
   /// The request context, owned. Used by the coroutine itself.
   [[nodiscard]] context_node*& context() noexcept { return context_; }
+  [[nodiscard]] context_node* context() const noexcept { return context_; }
 
   enum class claim { started, cancelled, being_cancelled };
   /// By who is about to start the root task. being_cancelled: another thread is at it and will

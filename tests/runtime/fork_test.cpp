@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+// A process that forks while its runtimes work: what the child may do, and that nothing hangs.
+#include <weir/weir.hpp>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <catch.hpp>
+#include <support/support.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class F>
+bool forked(F&& f) {
+  return test::code_of(std::forward<F>(f)) == weir::errc::forked;
+}
+
+/// What a child ends with if it got through; everything else names the step that went wrong.
+constexpr int fine = 0;
+
+/// Counts the child's checks; the first one that fails is its exit code.
+class steps {
+ public:
+  void check(bool good) {
+    ++number_;
+    if (!good && failed_ == fine)
+      failed_ = number_;
+  }
+  [[nodiscard]] int failed() const { return failed_; }
+
+ private:
+  int number_ = 0;
+  int failed_ = fine;
+};
+
+/// Forks; the child does `work` and ends without running destructors or exit handlers.
+template <class Work>
+pid_t fork_child(Work&& work) {
+  const pid_t child = fork();
+  if (child != 0)
+    return child;
+  alarm(20); // a child that hangs is killed
+  int code = 250;
+  try {
+    steps all;
+    work(all);
+    code = all.failed();
+  } catch (...) {
+  }
+  _exit(code);
+}
+
+/// Its exit code; 1000 and the signal's number if it was killed.
+int code_of_child(pid_t child) {
+  int status = 0;
+  if (waitpid(child, &status, 0) != child)
+    return 2000;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+template <class Work>
+int in_child(Work&& work) {
+  return code_of_child(fork_child(std::forward<Work>(work)));
+}
+
+weir::task<int> sleeps(std::chrono::nanoseconds time) {
+  co_await weir::sleep_for(time);
+  co_return 1;
+}
+
+weir::task<int> yields(int times) {
+  for (int i = 0; i < times; ++i)
+    co_await weir::yield();
+  co_return times;
+}
+
+void use_of_forked(steps& all, weir::runtime& rt) {
+  std::array<char, 200> large{};
+  std::vector<std::function<void()>> some(3, [] {});
+  all.check(forked([&] { rt.post([] {}); }));
+  all.check(forked([&] { rt.post([large] { (void)large; }); }));
+  all.check(forked([&] { (void)rt.submit([] { return 1; }); }));
+  all.check(forked([&] { (void)rt.submit(yields, 1); }));
+  all.check(forked([&] { (void)rt.spawn(yields(1)); }));
+  all.check(forked([&] { rt.post_bulk(some); }));
+  all.check(forked([&] { (void)rt.submit_bulk(some); }));
+  all.check(forked([&] { rt.resize(1); }));
+  all.check(forked([&] { (void)rt.stats(); }));
+  all.check(forked([&] { rt.request_drain(); }));
+  all.check(forked([&] { rt.request_stop(); })); // 10
+  all.check(forked([&] { rt.drain(); }));
+  all.check(forked([&] { (void)rt.drain(std::chrono::steady_clock::now()); }));
+  all.check(forked([&] { rt.stop(); }));
+  all.check(forked([&] { (void)rt.stop(std::chrono::steady_clock::now()); }));
+}
+
+void own_runtime(steps& all) {
+  weir::runtime own{{.workers = 2}};
+  all.check(own.submit([] { return 7; }).get() == 7);
+  all.check(own.block_on(yields(3)) == 3);
+  all.check(own.block_on(sleeps(1us)) == 1);
+  weir::fixed_pool<> pool{own, {.size = 1}};
+  all.check(own.block_on(pool.submit([] { return 8; })) == 8);
+  own.drain();
+  all.check(own.stats().accepted == own.stats().ended);
+}
+
+} // namespace
+
+TEST_CASE("in a forked child every call fails by name and no destructor hangs", "[fork]") {
+  for (const auto workers : test::worker_counts) {
+    auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = workers});
+    auto pool = std::make_unique<weir::fixed_pool<>>(*rt, weir::fixed_pool_options{.size = 1});
+    test::gate door;
+    std::atomic<bool> inside{false};
+    auto blocked = rt->submit([&] {
+      inside = true;
+      door.pass();
+      return 1;
+    });
+    test::eventually([&] { return inside.load(); });
+    auto asleep = rt->spawn(sleeps(1h));
+    auto held = pool->try_submit([&] { door.pass(); });
+    auto waiting = pool->try_submit([] {});
+    REQUIRE(held.has_value());
+    REQUIRE(waiting.has_value());
+    const int code = in_child([&](steps& all) {
+      use_of_forked(all, *rt);
+      all.check(forked([&] { (void)rt->block_on(yields(1)); })); // 15
+      all.check(forked([&] { rt->block_on(pool->submit([] {})); }));
+      all.check(forked([&] { (void)blocked.get(); }));
+      all.check(forked([&] { asleep.wait(); }));
+      all.check(forked([&] { (void)asleep.wait_for(1h); }));
+      all.check(blocked.valid() && !blocked.done()); // 20
+      all.check(forked([&] { (void)pool->try_submit([] {}); }));
+      all.check(forked([&] { (void)pool->close(); }));
+      // A refused callable is the caller's own still.
+      auto kept = std::make_unique<int>(5);
+      auto callable = [kept = std::move(kept)] { (void)kept; };
+      all.check(forked([&] { rt->post(std::move(callable)); }));
+      all.check(forked([&] { (void)rt->submit([](std::unique_ptr<int>) {}, std::move(kept)); }));
+      blocked = {};
+      asleep = {};
+      held.reset();
+      waiting.reset();
+      pool.reset();
+      rt.reset();
+      own_runtime(all); // 25 to 29
+    });
+    CHECK(code == fine);
+    // The parent does not notice.
+    CHECK(rt->submit([] { return 2; }).valid());
+    CHECK(asleep.request_stop());
+    door.open();
+    CHECK_THROWS_AS(asleep.get(), weir::task_cancelled);
+    CHECK(blocked.get() == 1);
+    waiting->get();
+    rt->drain();
+    CHECK(rt->stats().accepted == rt->stats().ended);
+  }
+}
+
+TEST_CASE("what had ended before the fork can be taken in the child", "[fork]") {
+  weir::runtime rt{{.workers = 2}};
+  auto ended = rt.submit([] { return 3; });
+  ended.wait();
+  CHECK(in_child([&](steps& all) { all.check(ended.get() == 3); }) == fine);
+  CHECK(ended.get() == 3);
+}
+
+TEST_CASE("a worker may fork", "[fork]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    const auto forks = [&] {
+      return in_child([&](steps& all) {
+        use_of_forked(all, rt);
+        // This thread is still a worker by name, so it must not block on a task.
+        std::atomic<bool> ran{false};
+        weir::runtime own{{.workers = 1}};
+        own.post([&] { ran = true; });
+        test::eventually([&] { return ran.load(); });
+        own.drain();
+      });
+    };
+    CHECK(rt.submit(forks).get() == fine);
+    CHECK(rt.submit([] { return 1; }).get() == 1);
+  }
+}
+
+TEST_CASE("forking again and again while everybody works", "[fork][stress]") {
+  for (const auto workers : test::worker_counts) {
+    auto rt = std::make_unique<weir::runtime>(
+        weir::runtime_options{.workers = workers, .max_workers = workers + 1});
+    auto pool = std::make_unique<weir::fixed_pool<>>(
+        *rt, weir::fixed_pool_options{.size = 2, .queue_maxsize = 8});
+    std::atomic<bool> over{false};
+    std::atomic<std::int64_t> in_flight{0};
+    std::vector<std::thread> load;
+    for (int t = 0; t < 2; ++t) {
+      load.emplace_back([&, t] {
+        for (int i = 0; !over; ++i) {
+          if (in_flight > 200) {
+            std::this_thread::yield();
+            continue;
+          }
+          in_flight += 2;
+          rt->post([&in_flight] { --in_flight; });
+          auto asleep = rt->spawn(sleeps(std::chrono::microseconds(i % 50)));
+          if (i % 3 == 0)
+            (void)asleep.request_stop();
+          rt->post([&in_flight] { --in_flight; });
+          (void)pool->try_submit([] {});
+          if (i % 16 == t)
+            rt->resize(workers + static_cast<std::size_t>(i / 16 % 2));
+        }
+      });
+    }
+    auto open = rt->spawn(sleeps(1h));
+    const int rounds = test::rounds(200) / (workers > 2 ? 4 : 1);
+    for (int i = 0; i < rounds; ++i) {
+      const int code = in_child([&](steps& all) {
+        all.check(forked([&] { rt->post([] {}); }));
+        all.check(forked([&] { (void)rt->submit([] {}); }));
+        all.check(forked([&] { (void)rt->stats(); }));
+        all.check(forked([&] { rt->resize(1); }));
+        all.check(forked([&] { rt->stop(); }));
+        all.check(forked([&] { (void)open.get(); }));
+        all.check(forked([&] { (void)pool->try_submit([] {}); }));
+        all.check(forked([&] { (void)pool->close(); }));
+        open = {};
+        pool.reset();
+        rt.reset();
+        weir::runtime own{{.workers = 1}};
+        all.check(own.submit([] { return 7; }).get() == 7);
+      });
+      CHECK(code == fine);
+    }
+    over = true;
+    for (auto& t : load)
+      t.join();
+    CHECK(open.request_stop());
+    pool.reset();
+    rt->drain();
+    CHECK(rt->stats().accepted == rt->stats().ended);
+    CHECK(in_flight == 0);
+  }
+}
