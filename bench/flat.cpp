@@ -5,9 +5,9 @@
 #include "peers/asio_pool.hpp"
 #include "peers/queue_pool.hpp"
 #include "peers/weir_runtime.hpp"
+#include "tally.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <latch>
@@ -30,37 +30,14 @@ double seconds(clock_type::duration d) {
   return std::chrono::duration<double>(d).count();
 }
 
-/// Counts by thread, so that counting costs every peer the same and little.
-class tally {
- public:
-  static void count() noexcept {
-    static thread_local std::atomic<long>& mine = slots_[next_.fetch_add(1) % slots_.size()].value;
-    mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  }
-  static long sum() noexcept {
-    long all = 0;
-    for (const auto& s : slots_)
-      all += s.value.load(std::memory_order_relaxed);
-    return all;
-  }
-
- private:
-  struct alignas(128) slot {
-    std::atomic<long> value;
-  };
-  // More slots than threads ever run at once; a slot is used again only after its thread has ended.
-  static inline std::array<slot, 64> slots_;
-  static inline std::atomic<unsigned> next_{0};
-};
-
 struct empty_job {
-  void operator()() const noexcept { tally::count(); }
+  void operator()() const noexcept { bench::tally::count(); }
 };
 
 /// Starts `producers` threads at once, lets each submit its share, and waits for the last job.
 template <class Submit>
 double time_round(int producers, const Submit& submit) {
-  const long before = tally::sum();
+  const long before = bench::tally::sum();
   std::latch ready(producers + 1);
   std::vector<std::thread> threads;
   for (int p = 0; p < producers; ++p) {
@@ -74,7 +51,7 @@ double time_round(int producers, const Submit& submit) {
   for (auto& t : threads)
     t.join();
   // Short sleeps, so that the watcher takes no CPU from the workers.
-  while (tally::sum() - before < jobs_per_round)
+  while (bench::tally::sum() - before < jobs_per_round)
     std::this_thread::sleep_for(100us);
   return seconds(clock_type::now() - start);
 }
@@ -84,12 +61,12 @@ void throughput(benchmark::State& state) {
   const int producers = static_cast<int>(state.range(0));
   for (auto _ : state) {
     Peer peer(workers);
-    const long before = tally::sum();
+    const long before = bench::tally::sum();
     state.SetIterationTime(time_round(producers, [&](long count) {
       for (long i = 0; i < count; ++i)
         peer.post(empty_job());
     }));
-    if (tally::sum() - before != jobs_per_round)
+    if (bench::tally::sum() - before != jobs_per_round)
       state.SkipWithError("wrong number of jobs");
   }
   state.SetItemsProcessed(state.iterations() * jobs_per_round);
@@ -101,13 +78,13 @@ void bulk_throughput(benchmark::State& state) {
   constexpr long chunk = 1000;
   for (auto _ : state) {
     Peer peer(workers);
-    const long before = tally::sum();
+    const long before = bench::tally::sum();
     state.SetIterationTime(time_round(producers, [&](long count) {
       std::vector<empty_job> jobs(chunk);
       for (long i = 0; i < count; i += chunk)
         peer.post_bulk(std::span(jobs));
     }));
-    if (tally::sum() - before != jobs_per_round)
+    if (bench::tally::sum() - before != jobs_per_round)
       state.SkipWithError("wrong number of jobs");
   }
   state.SetItemsProcessed(state.iterations() * jobs_per_round);

@@ -3,6 +3,8 @@
 // Deadlines are the same pseudo-random ones for all peers, and every run checks how many fired or
 // were cancelled. `timer` is the timer alone (weir's node, Asio's steady_timer with a callback);
 // `sleeper` is a coroutine that waits for one, on both sides.
+#include "tally.hpp"
+
 #include <weir/weir.hpp>
 
 #include <atomic>
@@ -27,12 +29,15 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t workers = 2;
 constexpr long count = 1'000'000;
+/// Timers that fired instead of being cancelled, or the other way round.
+std::atomic<long> errors{0};
+
 /// Firing begins this long after arming has begun, and all deadlines lie in a window after that.
 constexpr auto lead = 5s;
 constexpr long window_us = 10'000;
 
-std::atomic<long> fired{0};
-std::atomic<long> cancelled{0};
+/// Fired and cancelled timers; only one of the two happens in a run.
+using bench::tally;
 
 double seconds(clock_type::duration d) {
   return std::chrono::duration<double>(d).count();
@@ -55,9 +60,9 @@ class deadlines {
   std::mt19937 random_{20240101};
 };
 
-void wait_for(const std::atomic<long>& counter) {
+void wait_for_all(long before) {
   // Short sleeps, so that the watcher takes no CPU from the workers.
-  while (counter < count)
+  while (tally::sum() - before < count)
     std::this_thread::sleep_for(100us);
 }
 
@@ -65,9 +70,10 @@ void wait_for(const std::atomic<long>& counter) {
 template <class Peer>
 void run(benchmark::State& state, bool fires) {
   for (auto _ : state) {
-    fired = cancelled = 0;
-    Peer peer;
+    Peer peer(fires);
     deadlines when(fires);
+    const long before = tally::sum();
+    errors = 0;
     const auto start = clock_type::now();
     peer.arm(when);
     state.counters["arm_s"] = seconds(clock_type::now() - start);
@@ -76,21 +82,30 @@ void run(benchmark::State& state, bool fires) {
         state.SkipWithError("arming took too long for this machine");
       std::this_thread::sleep_until(when.first());
       const auto first = clock_type::now();
-      wait_for(fired);
+      wait_for_all(before);
       state.SetIterationTime(seconds(clock_type::now() - first));
     } else {
       const auto first = clock_type::now();
       peer.cancel();
+      wait_for_all(before);
       state.SetIterationTime(seconds(clock_type::now() - first));
-      if (cancelled != count || fired != 0)
-        state.SkipWithError("wrong number of cancelled timers");
     }
+    if (tally::sum() - before != count || errors != 0)
+      state.SkipWithError("wrong number of timers");
   }
   state.SetItemsProcessed(state.iterations() * count);
 }
 
+/// Counts what was expected.
+void count_end(bool as_expected) noexcept {
+  if (!as_expected)
+    ++errors;
+  tally::count();
+}
+
 class weir_timers {
  public:
+  explicit weir_timers(bool) {}
   void arm(deadlines& when) {
     on_.submit([&] {
          for (auto& n : nodes_)
@@ -100,7 +115,7 @@ class weir_timers {
   }
   void cancel() {
     for (auto& n : nodes_)
-      cancelled += n.cancel() ? 1 : 0;
+      count_end(n.cancel());
   }
 
  private:
@@ -109,7 +124,7 @@ class weir_timers {
     static weir::detail::job* fire_node(timer& t, weir::detail::thread_state&) noexcept {
       return static_cast<node*>(&t);
     }
-    static void count_node(job&, weir::detail::thread_state&) noexcept { ++fired; }
+    static void count_node(job&, weir::detail::thread_state&) noexcept { count_end(true); }
   };
   // Before the runtime, so that it goes after it.
   std::deque<node> nodes_ = std::deque<node>(count);
@@ -118,83 +133,86 @@ class weir_timers {
 
 class asio_timers {
  public:
+  explicit asio_timers(bool fires) : fires_(fires) {}
   ~asio_timers() { pool_.join(); }
   void arm(deadlines& when) {
     for (long i = 0; i < count; ++i) {
       timers_.emplace_back(pool_, when.next());
-      timers_.back().async_wait([](const asio::error_code& error) {
-        if (error)
-          ++cancelled;
-        else
-          ++fired;
-      });
+      timers_.back().async_wait(
+          [fires = fires_](const asio::error_code& error) { count_end(fires == !error); });
     }
   }
   void cancel() {
     for (auto& t : timers_)
       t.cancel();
-    wait_for(cancelled);
   }
 
  private:
+  bool fires_;
   asio::thread_pool pool_{workers};
   std::deque<asio::steady_timer> timers_;
 };
 
-weir::task<> sleep_in_weir(clock_type::time_point until) {
+weir::task<> sleep_in_weir(clock_type::time_point until, bool fires) {
+  bool fired = false;
   try {
     co_await weir::sleep_until(until);
-    ++fired;
+    fired = true;
   } catch (const weir::task_cancelled&) {
-    ++cancelled;
   }
+  count_end(fired == fires);
 }
 
 class weir_sleepers {
  public:
+  explicit weir_sleepers(bool fires) : fires_(fires) {}
   void arm(deadlines& when) {
     for (long i = 0; i < count; ++i)
-      handles_.push_back(on_.spawn(sleep_in_weir(when.next())));
+      handles_.push_back(on_.spawn(sleep_in_weir(when.next(), fires_)));
     while (on_.stats().total.run < static_cast<std::uint64_t>(count))
       std::this_thread::sleep_for(1ms);
   }
   void cancel() {
     for (auto& h : handles_)
       (void)h.request_stop();
-    wait_for(cancelled);
   }
 
  private:
+  bool fires_;
   weir::runtime on_{{.workers = workers}};
   std::vector<weir::handle<void>> handles_;
 };
 
 class asio_sleepers {
  public:
+  explicit asio_sleepers(bool fires) : fires_(fires) {}
   ~asio_sleepers() { pool_.join(); }
   void arm(deadlines& when) {
     for (long i = 0; i < count; ++i) {
       timers_.emplace_back(pool_, when.next());
-      asio::co_spawn(pool_, sleep(timers_.back(), waiting_), asio::detached);
+      asio::co_spawn(pool_, sleep(timers_.back(), waiting_, fires_), asio::detached);
     }
-    wait_for(waiting_);
+    while (waiting_ < count)
+      std::this_thread::sleep_for(1ms);
   }
   void cancel() {
     for (auto& t : timers_)
       t.cancel();
-    wait_for(cancelled);
   }
 
  private:
-  static asio::awaitable<void> sleep(asio::steady_timer& timer, std::atomic<long>& waiting) {
+  static asio::awaitable<void> sleep(asio::steady_timer& timer, std::atomic<long>& waiting,
+                                     bool fires) {
+    bool fired = false;
     try {
       ++waiting;
       co_await timer.async_wait(asio::use_awaitable);
-      ++fired;
+      fired = true;
     } catch (const std::system_error&) {
-      ++cancelled;
     }
+    count_end(fired == fires);
   }
+  bool fires_;
   asio::thread_pool pool_{workers};
   std::deque<asio::steady_timer> timers_;
   std::atomic<long> waiting_{0};
