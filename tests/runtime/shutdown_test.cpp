@@ -3,8 +3,10 @@
 #include <weir/weir.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -227,6 +229,223 @@ TEST_CASE("several threads may stop and drain one runtime", "[shutdown]") {
     a.join();
     b.join();
     CHECK(refused_as_stopped(rt));
+  }
+}
+
+TEST_CASE("drain and stop give up at their deadline and say what is left", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    test::gate door;
+    std::atomic<std::size_t> inside{0};
+    std::atomic<int> ran{0};
+    for (std::size_t i = 0; i < workers; ++i) {
+      rt.post([&] {
+        ++inside;
+        door.pass();
+      });
+    }
+    test::eventually([&] { return inside == workers; });
+    auto queued = rt.submit([&] { ++ran; });
+    rt.post([&] { ++ran; });
+    const auto past = std::chrono::steady_clock::time_point();
+    const auto soon = [] {
+      return std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+    };
+    CHECK(rt.drain(past) == workers + 2);
+    CHECK(rt.drain(soon()) == workers + 2);
+    CHECK(refused_as_stopped(rt));
+    CHECK_FALSE(queued.done());
+    // What has not started is dropped by a worker that comes by, and none does.
+    CHECK(rt.stop(soon()) == workers + 2);
+    CHECK(rt.drain(past) == workers + 2);
+    door.open();
+    CHECK(rt.stop(std::chrono::steady_clock::time_point::max()) == 0);
+    CHECK(rt.drain(past) == 0);
+    CHECK_THROWS_AS(queued.get(), weir::task_cancelled);
+    CHECK(ran == 0);
+    const auto stats = rt.stats();
+    CHECK(stats.accepted == workers + 2);
+    CHECK(stats.ended == stats.accepted);
+  }
+}
+
+TEST_CASE("a drain that was given up goes on by itself", "[shutdown]") {
+  weir::runtime rt{{.workers = 1}};
+  test::gate door;
+  std::atomic<int> ran{0};
+  rt.post([&] { door.pass(); });
+  for (int i = 0; i < 10; ++i)
+    rt.post([&] { ++ran; });
+  CHECK(rt.drain(std::chrono::steady_clock::time_point()) > 0);
+  door.open();
+  test::eventually([&] { return ran == 10; });
+  CHECK(rt.drain(std::chrono::steady_clock::time_point::max()) == 0);
+}
+
+TEST_CASE("what is refused is left with the caller", "[shutdown]") {
+  for (const bool drained : {false, true}) {
+    weir::runtime rt{{.workers = 1}};
+    weir::runtime other{{.workers = 1}};
+    if (drained)
+      rt.drain();
+    else
+      rt.stop();
+    const auto try_all = [&] {
+      int intact = 0;
+      const auto make = [] {
+        return [p = std::make_unique<int>(1)](auto&&...) { return p != nullptr; };
+      };
+      auto callable = make();
+      auto argument = std::make_unique<int>(2);
+      const auto refused = [&](auto&& call) {
+        intact += test::code_of(call) == weir::errc::stopped && argument != nullptr && callable();
+      };
+      refused([&] { rt.post(std::move(callable)); });
+      refused([&] { (void)rt.submit(std::move(callable)); });
+      refused([&] { (void)rt.submit(std::move(callable), std::move(argument)); });
+      refused([&] {
+        (void)rt.submit([](std::unique_ptr<int>) -> weir::task<> { co_return; },
+                        std::move(argument));
+      });
+      std::vector<decltype(make())> some;
+      some.push_back(make());
+      refused([&] { rt.post_bulk(std::move(some)); });
+      refused([&] { (void)rt.submit_bulk(std::move(some)); });
+      intact += some.size() == 1 && some[0]();
+      return intact;
+    };
+    CHECK(try_all() == 7);
+    CHECK(other.submit(try_all).get() == 7);
+    // On a worker of the runtime itself.
+    weir::runtime own{{.workers = 1}};
+    const auto on_own = [&own] {
+      own.request_stop();
+      auto argument = std::make_unique<int>(3);
+      const bool refused = test::code_of([&] {
+                             (void)own.submit([](std::unique_ptr<int>) {}, std::move(argument));
+                           }) == weir::errc::stopped;
+      return refused && argument != nullptr;
+    };
+    CHECK(own.submit(on_own).get());
+  }
+}
+
+TEST_CASE("whoever drops the last reference ends the runtime, a worker too", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    for (int round = 0; round < test::rounds(workers > 2 ? 25 : 100); ++round) {
+      std::atomic<int> left{0};
+      std::atomic<int> ran{0};
+      auto shared = std::make_shared<weir::runtime>(weir::runtime_options{
+          .workers = workers, .on_worker_stop = [&](std::size_t) { ++left; }});
+      const auto body = [](std::shared_ptr<weir::runtime> held,
+                           std::atomic<int>& count) -> weir::task<> {
+        const bool here = held->on_worker();
+        co_await weir::yield();
+        count += here;
+      };
+      std::vector<weir::handle<void>> all;
+      for (int i = 0; i < 3; ++i) {
+        all.push_back(shared->submit(body, shared, std::ref(ran)));
+        all.push_back(shared->submit([held = shared, &ran] { ++ran; }));
+      }
+      if (round % 3 == 0)
+        shared->request_drain();
+      shared.reset();
+      test::eventually([&] { return left == static_cast<int>(workers); });
+      int ended = 0;
+      for (auto& one : all) {
+        try {
+          one.get();
+          ++ended;
+        } catch (const weir::task_cancelled&) {
+          ++ended;
+        }
+      }
+      CHECK(ended == 6);
+      CHECK(ran <= 6);
+    }
+  }
+}
+
+TEST_CASE("stop ends every wait of the runtime's tasks", "[shutdown]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime other{{.workers = 1}};
+    test::gate door;
+    other.post([&] { door.pass(); });
+    auto foreign = other.submit([] { return 1; });
+    weir::semaphore none(0);
+    weir::mutex locked;
+    weir::event unset;
+    weir::queue<int> empty;
+    weir::queue<int> full(1);
+    REQUIRE(full.try_push(1));
+    REQUIRE(locked.try_lock());
+    weir::latch latch(1);
+    std::vector<weir::handle<void>> all;
+    weir::runtime rt{{.workers = workers}};
+    all.push_back(rt.spawn([](weir::semaphore& s) -> weir::task<> { co_await s.acquire(); }(none)));
+    all.push_back(rt.spawn([](weir::mutex& m) -> weir::task<> { co_await m.lock(); }(locked)));
+    all.push_back(rt.spawn([](weir::event& e) -> weir::task<> { co_await e.wait(); }(unset)));
+    all.push_back(rt.spawn([](weir::latch& l) -> weir::task<> { co_await l.wait(); }(latch)));
+    all.push_back(
+        rt.spawn([](weir::queue<int>& q) -> weir::task<> { (void)co_await q.pop(); }(empty)));
+    all.push_back(rt.spawn([](weir::queue<int>& q) -> weir::task<> { co_await q.push(2); }(full)));
+    all.push_back(
+        rt.spawn([]() -> weir::task<> { co_await weir::sleep_for(std::chrono::hours(1)); }()));
+    all.push_back(
+        rt.spawn([](weir::handle<int>& h) -> weir::task<> { (void)co_await h; }(foreign)));
+    const auto nested = [](weir::semaphore& s) -> weir::task<> { co_await s.acquire(); };
+    all.push_back(rt.spawn([](auto make, weir::semaphore& s) -> weir::task<> {
+      (void)co_await weir::when_all(make(s), make(s));
+    }(nested, none)));
+    test::eventually([&] { return rt.stats().total.run >= all.size(); });
+    rt.stop();
+    int shut = 0;
+    for (auto& one : all) {
+      try {
+        one.get();
+      } catch (const weir::task_cancelled& cancelled) {
+        shut += cancelled.reason().cause() == weir::stop_cause::shutdown;
+      }
+    }
+    CHECK(shut == static_cast<int>(all.size()));
+    door.open();
+    CHECK(foreign.get() == 1);
+  }
+}
+
+TEST_CASE("a thread-local destructor may drop handles and end the runtime's tasks", "[shutdown]") {
+  for (int round = 0; round < test::rounds(100); ++round) {
+    std::atomic<int> handled{0};
+    std::atomic<int> ran{0};
+    weir::runtime rt{
+        {.workers = 2, .on_unhandled_exception = [&](std::exception_ptr) { ++handled; }}};
+    std::thread user([&] {
+      struct at_exit {
+        ~at_exit() {
+          if (rt == nullptr)
+            return;
+          (void)sleeping.request_stop();
+          auto last = rt->submit([count = ran] { ++*count; });
+          last.wait();
+        }
+        weir::runtime* rt = nullptr;
+        std::atomic<int>* ran = nullptr;
+        weir::handle<int> failed;
+        weir::handle<void> sleeping;
+      };
+      static thread_local at_exit late; // built before the thread's first use of weir
+      late.rt = &rt;
+      late.ran = &ran;
+      late.failed = rt.submit([]() -> int { throw std::runtime_error("unseen"); });
+      late.sleeping =
+          rt.spawn([]() -> weir::task<> { co_await weir::sleep_for(std::chrono::hours(1)); }());
+    });
+    user.join();
+    rt.drain();
+    CHECK(handled == 1);
+    CHECK(ran == 1);
+    CHECK(rt.stats().accepted == rt.stats().ended);
   }
 }
 
