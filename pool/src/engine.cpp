@@ -50,7 +50,8 @@ void pool_engine::admit(thread_state& thread, task_block& task) {
 void pool_engine::enter(thread_state& thread) noexcept {
   // Acquire-release: P1, pairs with the subtraction in slot_freed; whoever takes a task for a slot
   // sees it in the queue.
-  if (load_.fetch_add(1, std::memory_order_acq_rel) < size_)
+  const auto size = size_; // the engine may be gone after the addition, unless a slot is free
+  if (load_.fetch_add(1, std::memory_order_acq_rel) < size)
     start(thread, take());
 }
 
@@ -114,8 +115,8 @@ void pool_engine::room_freed(thread_state& thread) noexcept {
   for (;;) {
     if ((seen & waiters_flag) != 0) {
       // The caller's room is still counted, which keeps the engine alive (P3).
-      if (auto* w = hand_over_room()) {
-        admit_waiter(thread, *w);
+      if (const auto next = hand_over_room(); next.task != nullptr) {
+        admit_waiter(thread, next);
         return;
       }
       seen = admitted_.load(std::memory_order_relaxed);
@@ -130,13 +131,14 @@ void pool_engine::room_freed(thread_state& thread) noexcept {
     finish_drain();
 }
 
-pool_engine::room_waiter* pool_engine::hand_over_room() noexcept {
+pool_engine::admission pool_engine::hand_over_room() noexcept {
   const std::scoped_lock lock(mutex_);
-  room_waiter* const w = first_;
-  if (w == nullptr)
-    return nullptr;
-  unlink(*w);
-  return w;
+  if (first_ == nullptr)
+    return {};
+  // Copied: from here on the submitter's wait may be given up, and `*first_` be gone.
+  const admission next{first_->task, first_->resume};
+  unlink(*first_);
+  return next;
 }
 
 void pool_engine::unlink(room_waiter& w) noexcept {
@@ -162,9 +164,9 @@ bool pool_engine::withdraw(waiter& w) noexcept {
   return !drained_ && std::erase(drain_waiters_, &w) != 0;
 }
 
-void pool_engine::admit_waiter(thread_state& thread, room_waiter& w) noexcept {
-  const waiter resume = w.resume;
-  task_block& task = *w.task;
+void pool_engine::admit_waiter(thread_state& thread, const admission& next) noexcept {
+  const waiter resume = next.resume;
+  task_block& task = *next.task;
   task.set_hook(*this);
   for (;;) {
     try {
@@ -174,7 +176,7 @@ void pool_engine::admit_waiter(thread_state& thread, room_waiter& w) noexcept {
       sync::yield_thread(); // accepted long ago: wait for memory
     }
   }
-  // `w` and, once its task has ended, the engine may be gone after this.
+  // Once the task has ended, the engine may be gone.
   // Only a waiter with something to resume is still there: nobody else resumes it.
   enter(thread);
   if (resume.home == nullptr)

@@ -140,11 +140,14 @@ crew::started crew::start() noexcept {
   return {active_, error};
 }
 
-void crew::give_up_search() noexcept {
+bool crew::give_up_search() noexcept {
   // Not by wake_one, which might come back here.
-  if (owner_.idle().stop_searching() && owner_.has_visible_work())
-    (void)owner_.wake_sleeper();
+  const bool helpless =
+      owner_.idle().stop_searching() && owner_.has_visible_work() && !owner_.wake_sleeper();
   owner_.wake_keeper_if_missing(); // K2
+  if (owner_.current_state() != scheduler::state::open)
+    owner_.stop_if_quiescent(); // E5: a start that failed was in transit for a moment
+  return helpless;
 }
 
 bool crew::stand_in(bool for_blocking) noexcept {
@@ -156,35 +159,44 @@ bool crew::stand_in(bool for_blocking) noexcept {
   const auto retry_at = retry_at_.load(std::memory_order_relaxed);
   if (!for_blocking && retry_at != 0 && sync::now().time_since_epoch().count() < retry_at)
     return false;
-  if (!owner_.idle().start_searching_if_all_busy()) // E4
-    return false;
-  sync::thread left;
-  bool comes = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    const bool shortage = is_short();
-    if (phase_ != phase::ended && has_room() &&
-        (shortage || (may_grow_by_itself() && !somebody_arrives()))) {
-      const int error = place_one(true, left);
-      comes = error == 0;
-      if (comes && shortage)
-        ++stand_ins_;
-      else if (comes)
-        target_.store(target() + 1, std::memory_order_relaxed); // read as a hint
-      retry_delay_ =
-          comes ? 0ms : std::clamp(2 * retry_delay_, first_retry_delay, longest_retry_delay);
-      retry_at_.store(comes ? 0 : (sync::now() + retry_delay_).time_since_epoch().count(),
-                      std::memory_order_relaxed);
-    } else if (for_blocking && active_ < target()) {
-      ++blocking_refused_;
+  while (owner_.idle().start_searching_if_all_busy()) { // E4
+    sync::thread left;
+    bool comes = false;
+    bool tried = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      const bool shortage = is_short();
+      const bool arrives = !shortage && somebody_arrives();
+      if (phase_ != phase::ended && has_room() &&
+          (shortage || (may_grow_by_itself() && !arrives))) {
+        tried = true;
+        const int error = place_one(true, left);
+        comes = error == 0;
+        if (comes && shortage)
+          ++stand_ins_;
+        else if (comes)
+          target_.store(target() + 1, std::memory_order_relaxed); // read as a hint
+        retry_delay_ =
+            comes ? 0ms : std::clamp(2 * retry_delay_, first_retry_delay, longest_retry_delay);
+        retry_at_.store(comes ? 0 : (sync::now() + retry_delay_).time_since_epoch().count(),
+                        std::memory_order_relaxed);
+      } else if (for_blocking && active_ < target()) {
+        ++blocking_refused_;
+        tried = true;
+      }
+      tried = tried || arrives;
+      update();
     }
-    update();
+    const bool helpless = !comes && give_up_search();
+    if (left.joinable())
+      left.join();
+    if (comes)
+      return true;
+    // While it counted as a searcher here, others may have relied on it and started nobody.
+    if (tried || !helpless || !may_grow())
+      return false;
   }
-  if (left.joinable())
-    left.join();
-  if (!comes)
-    give_up_search();
-  return comes;
+  return false;
 }
 
 bool crew::grow() noexcept {

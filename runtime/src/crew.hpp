@@ -125,7 +125,8 @@ class crew {
   [[nodiscard]] int place_one(bool searching, sync::thread& left) noexcept;
 
   /// E4's other half.
-  void give_up_search() noexcept;
+  /// \return whether it was the last searcher, there is work, and nobody sleeps.
+  bool give_up_search() noexcept;
   [[nodiscard]] bool stand_in(bool for_blocking) noexcept;
   [[nodiscard]] bool wait_as_spare(worker& self) noexcept;
   /// Joins threads that have left their slots.

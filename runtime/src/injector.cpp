@@ -23,6 +23,14 @@ struct producer_leases {
     injector::producer* held = nullptr;
     std::shared_ptr<injector::registry> registry;
 
+    /// Whether this thread is inside a submission through it.
+    [[nodiscard]] bool in_use() const noexcept {
+      if (held == nullptr)
+        return false;
+      const std::scoped_lock lock(registry->mutex);
+      return registry->owner != nullptr && held->calls.load(std::memory_order_relaxed) != 0;
+    }
+
     void give_back() noexcept {
       if (held == nullptr)
         return;
@@ -34,6 +42,7 @@ struct producer_leases {
       }
       const std::scoped_lock lock(registry->mutex);
       if (registry->owner != nullptr) {
+        held->holder.store(nullptr, std::memory_order_relaxed); // see use
         held->next_free = registry->owner->free_;
         registry->owner->free_ = held;
       }
@@ -98,27 +107,34 @@ injector::producer& injector::lease(thread_state& thread) {
   if (thread.leases_closed) {
     // A thread-local destructor that runs after ours submits: the producer stays leased, which only
     // costs its memory until the runtime ends.
-    auto& p = add_producer();
-    thread.producer = &p;
-    thread.producer_id = id_;
-    return p;
+    return use(thread, add_producer());
   }
   for (auto& l : table.leases) {
-    if (l.id == id_ && l.held != nullptr) {
-      thread.producer = l.held;
-      thread.producer_id = id_;
-      return *l.held;
-    }
+    if (l.id == id_ && l.held != nullptr)
+      return use(thread, *l.held);
   }
-  auto& victim = table.leases[table.next_victim++ % table.leases.size()];
+  producer_leases::lease* victim = nullptr;
+  for (std::size_t i = 0; i < table.leases.size() && victim == nullptr; ++i) {
+    auto& l = table.leases[table.next_victim++ % table.leases.size()];
+    if (!l.in_use())
+      victim = &l;
+  }
+  if (victim == nullptr) // all are in use further down on this stack
+    return use(thread, add_producer());
   thread.producer_id = 0; // might be the victim's
-  victim.give_back();
-  victim.registry = registry_;
-  victim.held = &add_producer();
-  victim.id = id_;
-  thread.producer = victim.held;
+  victim->give_back();
+  victim->registry = registry_;
+  victim->held = &add_producer();
+  victim->id = id_;
+  return use(thread, *victim->held);
+}
+
+injector::producer& injector::use(thread_state& thread, producer& p) noexcept {
+  // Relaxed: only the thread itself recognises itself by it.
+  p.holder.store(&thread, std::memory_order_relaxed);
+  thread.producer = &p;
   thread.producer_id = id_;
-  return *victim.held;
+  return p;
 }
 
 // GCC 12 thinks that the queue's token may hold a null producer and warns of the write through it;
@@ -183,7 +199,7 @@ void injector::wait_for_submitters(const thread_state& thread) const noexcept {
   for (auto* p = producers_.load(std::memory_order_seq_cst); p != nullptr; p = p->next) {
     // A callable that stops its runtime while it is being moved into the queue must not wait for
     // itself.
-    if (p == thread.producer && thread.producer_id == id_)
+    if (p->holder.load(std::memory_order_relaxed) == &thread)
       continue;
     // Seq_cst: S2, pairs with submission_guard's announcement; acquires what was done under it.
     while (p->calls.load(std::memory_order_seq_cst) != 0)

@@ -63,6 +63,8 @@ class injector {
     alignas(sync::line_size) sync::atomic<std::uint64_t> published{0};
     sync::atomic<std::uint64_t> accepted{0};
     sync::atomic<std::uint32_t> calls{0};
+    /// The outside thread that has leased it.
+    sync::atomic<const thread_state*> holder{nullptr};
     producer* next = nullptr;      // of all producers, fixed once linked
     producer* next_free = nullptr; // guarded by the registry's mutex
   };
@@ -71,7 +73,7 @@ class injector {
   struct registry {
     sync::mutex mutex;
     injector* owner = nullptr;
-    const long process = sync::process_id();
+    const int process = sync::process_id();
   };
 
   injector();
@@ -110,6 +112,7 @@ class injector {
   friend struct producer_leases;
 
   [[nodiscard]] producer& lease(thread_state& thread);
+  producer& use(thread_state& thread, producer& p) noexcept;
 
   queue queue_;
   std::uint64_t id_;

@@ -243,7 +243,7 @@ void scheduler::schedule_fork(thread_state& thread, job& j) noexcept {
   inject(thread, j);
 }
 
-void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
+void scheduler::submit_accepted(thread_state& thread, accepted_job& j) noexcept {
   if (thread.home == this) {
     thread.self->count_spawned(1); // S1
     thread.self->push_last(j);
@@ -264,12 +264,12 @@ void scheduler::submit_accepted(thread_state& thread, job& j) noexcept {
   drop(thread, j);
 }
 
-void scheduler::drop(thread_state& thread, job& j) noexcept {
-  // A task's end may start the next one of its pool, which is dropped too: in turn, not in depth.
-  if (thread.dropping) {
-    thread.drop_next = &j;
+void scheduler::drop(thread_state& thread, accepted_job& j) noexcept {
+  // A task's end may start others of its pool, which are dropped too: in turn, not in depth.
+  (thread.last_dropped == nullptr ? thread.first_dropped : thread.last_dropped->next_dropped) = &j;
+  thread.last_dropped = &j;
+  if (thread.dropping)
     return;
-  }
   // The thread may be a worker of another runtime in the middle of a task: its counters, current
   // task and chain are not this task's business.
   const auto ended = std::exchange(thread.ended, nullptr);
@@ -277,8 +277,12 @@ void scheduler::drop(thread_state& thread, job& j) noexcept {
   const auto budget = std::exchange(thread.chain_budget, 0U);
   const auto discarding = std::exchange(thread.discarding, true);
   thread.dropping = true;
-  for (job* next = &j; next != nullptr; next = std::exchange(thread.drop_next, nullptr))
+  while (accepted_job* const next = thread.first_dropped) {
+    thread.first_dropped = std::exchange(next->next_dropped, nullptr);
+    if (thread.first_dropped == nullptr)
+      thread.last_dropped = nullptr;
     next->run(*next, thread);
+  }
   thread.dropping = false;
   thread.discarding = discarding;
   thread.chain_budget = budget;
@@ -358,10 +362,10 @@ void scheduler::arm(timer& t, thread_state& thread, timer_queue::key deadline) n
   // From here on the timer may have fired and be gone.
   if (manual_ != nullptr)
     return;
-  if (timers_.keeper_is_late(deadline)) {
-    if (const auto keeper = idle_.find_keeper())
-      crew_.at(*keeper).poke();
-  }
+  // K1, in this order.
+  if (const auto keeper = idle_.find_keeper();
+      keeper && crew_.at(*keeper).sleeps_until() > deadline)
+    crew_.at(*keeper).poke();
   wake_keeper_if_missing();
 }
 
@@ -510,7 +514,7 @@ void submit_from_outside(scheduler& target, thread_state& thread, packet& p) {
   target.submit(thread, p);
 }
 
-void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept {
+void submit_accepted(scheduler& target, thread_state& thread, accepted_job& j) noexcept {
   target.submit_accepted(thread, j);
 }
 

@@ -98,7 +98,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void submit(injector::producer& producer, packet_source& source, std::size_t count);
   void submit(thread_state& thread, injector::producer* producer, job& j);
   void submit(thread_state& thread, injector::producer* producer, std::span<job* const> jobs);
-  void submit_accepted(thread_state& thread, job& j) noexcept;
+  void submit_accepted(thread_state& thread, accepted_job& j) noexcept;
   void schedule(thread_state& thread, job& j) noexcept;
   void schedule_last(thread_state& thread, job& j) noexcept;
   void schedule_fork(thread_state& thread, job& j) noexcept;
@@ -153,7 +153,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void inject(thread_state& thread, job& j) noexcept;
   void wake_from_outside() noexcept;
   /// Runs a job of a closed runtime on this outside thread as one that must not start.
-  void drop(thread_state& thread, job& j) noexcept;
+  void drop(thread_state& thread, accepted_job& j) noexcept;
   void wake_all() noexcept;
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   [[nodiscard]] std::uint64_t ended() const noexcept;

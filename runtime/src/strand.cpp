@@ -21,7 +21,7 @@ const void* caller() noexcept {
 
 } // namespace
 
-strand_engine::strand_engine(scheduler& home) noexcept : job(&run_turns), home_(&home) {}
+strand_engine::strand_engine(scheduler& home) noexcept : accepted_job(&run_turns), home_(&home) {}
 
 strand_engine::~strand_engine() = default;
 

@@ -106,8 +106,25 @@ bool thread::is_this_thread() const noexcept {
   return joinable_ && pthread_equal(id_, pthread_self()) != 0;
 }
 
-long process_id() noexcept {
-  return getpid();
+int process_id() noexcept {
+  static_assert(sizeof(pid_t) == sizeof(int));
+  // Never freed: handles may outlive static objects.
+  static atomic<int>* const kept = []() noexcept -> atomic<int>* {
+    try {
+      return ::new ((new wiped_page)->get()) atomic<int>(0);
+    } catch (...) {
+      return nullptr; // no memory for a page: ask each time
+    }
+  }();
+  if (kept == nullptr)
+    return getpid();
+  // Relaxed: every thread of the process writes the same.
+  int id = kept->load(std::memory_order_relaxed);
+  if (id == 0) {
+    id = getpid();
+    kept->store(id, std::memory_order_relaxed);
+  }
+  return id;
 }
 
 void name_this_thread(std::string_view prefix, std::size_t index) noexcept {

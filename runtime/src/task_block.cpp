@@ -40,8 +40,8 @@ bool task_block::remove_waiter(waiter& w) noexcept {
 bool task_block::wait(const sync::time_point* deadline) {
   if (done())
     return true;
-  if (is_forked(*home_)) // it has not ended, so that its runtime is there
-    throw_forked();
+  if (process_ != sync::process_id())
+    throw_forked(); // the runtime itself may be gone by now
   if (this_thread().self != nullptr)
     throw_error(
         errc::would_deadlock,

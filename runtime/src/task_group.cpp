@@ -26,6 +26,7 @@ void task_group::run(detail::child& body) noexcept {
 
 void task_group::start(group_child* fresh) {
   std::unique_ptr<group_child> owned(fresh);
+  require_open();
   owned->require_startable();
   owned->attach(*this, scope(), detail::current_context(detail::this_thread()));
   {
@@ -44,7 +45,18 @@ void task_group::start(group_child* fresh) {
     detail::schedule_fork(scope().home(), detail::this_thread(), *fresh);
 }
 
-bool task_group::request_stop(const stop_reason& reason) noexcept {
+void task_group::require_open() const {
+  if (body_ == nullptr)
+    detail::throw_error(errc::no_state, "a task group can be used only once its body runs: let the "
+                                        "body be a coroutine, which starts with the group");
+}
+
+bool task_group::request_stop(const stop_reason& reason) {
+  require_open();
+  return stop_children(reason);
+}
+
+bool task_group::stop_children(const stop_reason& reason) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (stopped_)
@@ -92,7 +104,7 @@ void task_group::child_ended(detail::child& which, child_end how, detail::thread
   const bool is_body = &which == body_;
   const bool failed = how == child_end::failed || (is_body && how == child_end::cancelled);
   if (failed && record_failure(which, how) && stops_others_)
-    (void)request_stop(reason_or(stop_cause::sibling_failed));
+    (void)stop_children(reason_or(stop_cause::sibling_failed));
   if (is_body)
     return;
   auto& c = static_cast<group_child&>(which);
@@ -111,7 +123,7 @@ void task_group::child_ended(detail::child& which, child_end how, detail::thread
 
 bool task_group::forward_stop(detail::suspension& self) noexcept {
   auto& group = static_cast<task_group&>(self);
-  (void)group.request_stop(group.scope().reason());
+  (void)group.stop_children(group.scope().reason());
   return false;
 }
 

@@ -6,9 +6,11 @@
 // Who looks: workers at their beat, at their own queue and one other; workers that search, at all;
 // and while somebody sleeps, one sleeper, the keeper, sleeps no longer than until the next look.
 //
-// K1  Arming writes the queue's `next_look`, and then reads how long the keeper sleeps. The keeper
-//     writes that, and then reads all `next_look`s again. All four are sequentially consistent: the
-//     keeper sees the timer, or is poked by whoever armed it.
+// K1  Arming writes the queue's `next_look`, then reads who is the keeper, and then how long that
+//     worker sleeps. A worker becomes the keeper, writes how long it sleeps, and then reads all
+//     `next_look`s again. All of it is sequentially consistent: the keeper sees the timer, or is
+//     poked by whoever armed it. Each worker has such a word of its own, so that one that is not
+//     the keeper any more cannot speak for the present one.
 // K2  While timers are armed and somebody sleeps there is a keeper, or a worker that will see that
 //     there is none: a worker that goes to sleep becomes the keeper if there is none; the keeper is
 //     woken for work only when nobody else sleeps; and whoever arms a timer or leaves the search
@@ -119,26 +121,23 @@ class timers {
       least = std::min(least, s->next_deadline());
     return least;
   }
-  /// By the keeper: says until when it will sleep. \return that; `never` for no limit.
-  [[nodiscard]] timer_queue::key announce_sleep() noexcept {
+  /// By the keeper: says in its own word until when it will sleep. \return that; `never` for no
+  /// limit.
+  [[nodiscard]] timer_queue::key
+  announce_sleep(sync::atomic<timer_queue::key>& announced) const noexcept {
     auto until = next_look();
     for (;;) {
       // Seq_cst: K1.
-      keeper_until_.store(until, std::memory_order_seq_cst);
+      announced.store(until, std::memory_order_seq_cst);
       const auto again = next_look();
       if (again >= until)
         return until;
       until = again;
     }
   }
-  /// By whoever armed a timer: whether the keeper, if there is one, sleeps too long.
-  [[nodiscard]] bool keeper_is_late(timer_queue::key deadline) const noexcept {
-    return keeper_until_.load(std::memory_order_seq_cst) > deadline; // K1
-  }
 
  private:
   std::vector<std::unique_ptr<timer_shard>> shards_;
-  alignas(sync::line_size) sync::atomic<timer_queue::key> keeper_until_{timer_queue::never};
 };
 
 } // namespace weir::detail

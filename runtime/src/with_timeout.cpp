@@ -31,9 +31,14 @@ void deadline_join::child_ended(child&, child_end how, thread_state& thread) noe
 }
 
 job* deadline_join::fire(timer& self, thread_state&) noexcept {
+  return &static_cast<deadline_join&>(self);
+}
+
+void deadline_join::run_timed_out(job& self, thread_state& thread) noexcept {
   auto& join = static_cast<deadline_join&>(self);
+  // Calls stop callbacks of the user.
   (void)join.only_->scope().request_stop(stop_cause::timed_out);
-  return join.left();
+  join.leave(thread);
 }
 
 void deadline_join::check_time() {

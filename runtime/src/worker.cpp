@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <span>
 
@@ -19,7 +20,9 @@ worker::worker(scheduler& owner, std::size_t index)
 worker::~worker() = default;
 
 int worker::start_thread(bool searching) {
-  keep_alive_ = owner_.shared_from_this();
+  keep_alive_ = owner_.weak_from_this().lock();
+  if (keep_alive_ == nullptr)
+    return ECANCELED; // a late submitter of a runtime that is being destroyed
   arrives_searching_ = searching;
   if (owner_.manual() != nullptr)
     owner_.manual()->woken(); // M1
@@ -124,6 +127,7 @@ void worker::execute(found f) noexcept {
     chained->run(*chained, thread);
   }
   thread.current = nullptr;
+  thread.chain_budget = 0; // nothing is chained outside of a job
   bump(counters_.run, jobs);
 }
 
@@ -388,7 +392,7 @@ void worker::sleep() noexcept {
   for (;;) {
     auto deadline = too_long;
     if (owner_.manual() == nullptr && idle.is_keeper(self)) {
-      const auto until = owner_.timer_set().announce_sleep(); // K1
+      const auto until = owner_.timer_set().announce_sleep(sleeps_until_); // K1
       const auto now = until == timer_queue::never ? 0 : owner_.now();
       if (until <= now) {
         if (idle.leave_as_keeper(self))

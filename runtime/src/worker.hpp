@@ -49,6 +49,10 @@ class worker {
   // Any thread.
   void unpark() noexcept { parker_.unpark(); }
   void poke() noexcept { parker_.poke(); }
+  /// Until when it sleeps as the keeper.
+  [[nodiscard]] timer_queue::key sleeps_until() const noexcept {
+    return sleeps_until_.load(std::memory_order_seq_cst); // K1
+  }
   [[nodiscard]] std::size_t index() const noexcept { return index_; }
   [[nodiscard]] bool has_visible_work() const noexcept;
   [[nodiscard]] std::uint64_t injector_takes() const noexcept {
@@ -173,6 +177,7 @@ class worker {
   batch_ring ring_;
   alignas(sync::line_size) sync::atomic<job*> next_{nullptr};
   alignas(sync::line_size) parker parker_;
+  sync::atomic<timer_queue::key> sleeps_until_{timer_queue::never};
   sync::atomic<std::uint32_t> spare_word_{0};
   // When it went to sleep, in the steady clock's units; 0: it is awake. Kept if elastic.
   sync::atomic<std::chrono::steady_clock::rep> asleep_since_{0};

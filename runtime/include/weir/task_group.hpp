@@ -92,7 +92,7 @@ class WEIR_API task_group : detail::join {
 
   /// Asks the body and all children to stop, and those spawned later not to start.
   /// \return true for the first request.
-  bool request_stop(const stop_reason& reason = {}) noexcept;
+  bool request_stop(const stop_reason& reason = {});
 
   /// Whether stop was requested of the group, by anybody.
   [[nodiscard]] bool stop_requested() const noexcept;
@@ -115,6 +115,8 @@ class WEIR_API task_group : detail::join {
   void check_ended();
 
   void start(detail::group_child* fresh);
+  void require_open() const;
+  bool stop_children(const stop_reason& reason) noexcept;
   void child_ended(detail::child& which, detail::child_end how,
                    detail::thread_state& thread) noexcept override;
   static bool forward_stop(detail::suspension& self) noexcept;

@@ -16,9 +16,9 @@ namespace detail {
 
 /// Stops a child at a deadline. The armed timer counts beside the child (J1): the parent goes on
 /// when the child has ended and the timer has been taken back or has fired.
-class WEIR_API deadline_join : public fork_join, timer {
+class WEIR_API deadline_join : public fork_join, timer, job {
  protected:
-  deadline_join() noexcept : timer(&fire) {}
+  deadline_join() noexcept : timer(&fire), job(&run_timed_out) {}
   ~deadline_join() override;
 
   /// `await_suspend`, for the child that was added.
@@ -30,6 +30,7 @@ class WEIR_API deadline_join : public fork_join, timer {
  private:
   void child_ended(child& which, child_end how, thread_state& thread) noexcept override;
   static job* fire(timer& self, thread_state& thread) noexcept;
+  static void run_timed_out(job& self, thread_state& thread) noexcept;
 
   child* only_ = nullptr;
   bool armed_ = false;

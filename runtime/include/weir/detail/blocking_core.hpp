@@ -117,7 +117,7 @@ class blocking_core : public std::enable_shared_from_this<blocking_core> {
   void shut() noexcept;
 
   const sink_ref sink_;
-  const long process_ = sync::process_id();
+  const int process_ = sync::process_id();
   mutable sync::mutex mutex_;
   bool closed_ = false;
   bool detached_ = false;

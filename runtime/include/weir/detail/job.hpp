@@ -30,6 +30,12 @@ struct job {
   run_function run;
 };
 
+/// A job that a pool or strand has accepted, with a link for threads that have to drop several.
+struct accepted_job : job {
+  using job::job;
+  accepted_job* next_dropped = nullptr;
+};
+
 /// Hands an exception that nobody waits for to the runtime of the calling worker.
 WEIR_API void report_unhandled(thread_state& thread, std::exception_ptr error) noexcept;
 

@@ -114,7 +114,7 @@ WEIR_API void submit_from_outside(scheduler& target, thread_state& thread, packe
 /// Starts a task that a pool has accepted, behind everything that waits, so that tasks start in the
 /// order in which the pool hands them out. Counts it as accepted by the runtime. Never fails, as
 /// `schedule`; if the runtime is closed meanwhile, the task is dropped here, as if it was stopped.
-WEIR_API void submit_accepted(scheduler& target, thread_state& thread, job& j) noexcept;
+WEIR_API void submit_accepted(scheduler& target, thread_state& thread, accepted_job& j) noexcept;
 
 /// Makes a suspended coroutine run again, next on this worker if it is one of `target`.
 /// Never fails: if memory for a queue block is short, the calling thread waits for it.

@@ -27,7 +27,7 @@
 
 namespace weir::detail {
 
-class WEIR_API strand_engine final : public job,
+class WEIR_API strand_engine final : public accepted_job,
                                      public end_hook,
                                      public std::enable_shared_from_this<strand_engine> {
  public:

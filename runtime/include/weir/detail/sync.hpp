@@ -134,8 +134,9 @@ class thread {
   bool joinable_ = false;
 };
 
-/// The number of this process. One system call.
-[[nodiscard]] WEIR_API long process_id() noexcept;
+/// The number of this process. One system call in its life: it is kept on a page that forked
+/// children find empty.
+[[nodiscard]] WEIR_API int process_id() noexcept;
 
 /// Names the calling thread for debuggers and `top`; the kernel keeps the first 15 characters.
 /// The name is "<prefix>-<index>".

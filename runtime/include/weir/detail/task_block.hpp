@@ -46,7 +46,7 @@ class end_hook {
   ~end_hook() = default;
 };
 
-class WEIR_API task_block : public job {
+class WEIR_API task_block : public accepted_job {
  public:
   task_block(const task_block&) = delete;
   task_block& operator=(const task_block&) = delete;
@@ -101,7 +101,7 @@ class WEIR_API task_block : public job {
 
  protected:
   task_block(scheduler& home, run_function first) noexcept
-      : job(first), home_(&home), scope_(home, *this) {}
+      : accepted_job(first), home_(&home), scope_(home, *this) {}
   virtual ~task_block();
 
   /// The first step of running the task. \return false if it must not start; then it has ended, and
@@ -162,6 +162,7 @@ class WEIR_API task_block : public job {
   sync::atomic<std::uintptr_t> waiter_{0};
   sync::atomic<std::uint32_t> references_{2};
   sync::atomic<std::uint32_t> wake_word_{0};
+  const int process_ = sync::process_id();
 };
 
 } // namespace weir::detail

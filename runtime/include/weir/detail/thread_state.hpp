@@ -14,6 +14,7 @@ namespace weir::detail {
 class worker;
 class task_scope;
 class scheduler;
+struct accepted_job;
 struct context_node;
 struct job;
 
@@ -42,9 +43,10 @@ struct thread_state {
   std::uint32_t chain_budget = 0;
   /// Set while the runtime stops: jobs that have not started are dropped instead of run.
   bool discarding = false;
-  /// Set while this outside thread drops tasks of a closed runtime; then the next one to drop.
+  /// Set while this outside thread drops tasks of a closed runtime; then those still to drop.
   bool dropping = false;
-  job* drop_next = nullptr;
+  accepted_job* first_dropped = nullptr;
+  accepted_job* last_dropped = nullptr;
   /// Coroutines nest natively down to this address. The largest value means: not known yet.
   std::uintptr_t stack_limit = UINTPTR_MAX;
   /// Root tasks that ended on this thread; null on threads that are no workers.

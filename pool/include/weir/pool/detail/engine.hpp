@@ -113,9 +113,14 @@ class WEIR_API pool_engine final : public end_hook {
   [[nodiscard]] task_block& take() noexcept;
   void start(thread_state& thread, task_block& task) noexcept;
   void room_freed(thread_state& thread) noexcept;
-  [[nodiscard]] room_waiter* hand_over_room() noexcept;
+  /// What is to be admitted with room that was handed over.
+  struct admission {
+    task_block* task = nullptr;
+    waiter resume;
+  };
+  [[nodiscard]] admission hand_over_room() noexcept;
   void unlink(room_waiter& w) noexcept;
-  void admit_waiter(thread_state& thread, room_waiter& w) noexcept;
+  void admit_waiter(thread_state& thread, const admission& next) noexcept;
   void finish_drain() noexcept;
 
   scheduler* home_;
