@@ -311,7 +311,7 @@ void race_all_pairs(Rounds&& rounds_on) {
 } // namespace
 
 TEST_CASE("whatever meets whatever, each task ends once and every runtime ends", "[race][stress]") {
-  race_all_pairs([](std::size_t workers) { return workers == 16 ? 8 : test::sanitized ? 8 : 24; });
+  race_all_pairs([](std::size_t workers) { return workers == 16 || test::sanitized ? 8 : 16; });
 }
 
 TEST_CASE("the same, thousands of times for each pair", "[.long]") {
