@@ -75,7 +75,7 @@ void task_block::detach() noexcept {
 }
 
 void task_block::report_unseen() noexcept {
-  if (!sink_)
+  if (!sink_ || sink_->process != sync::process_id())
     return;
   if (auto error = failure())
     sink_->report(std::move(error));

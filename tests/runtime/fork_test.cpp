@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -176,6 +177,21 @@ TEST_CASE("what had ended before the fork can be taken in the child", "[fork]") 
   ended.wait();
   CHECK(in_child([&](steps& all) { all.check(ended.get() == 3); }) == fine);
   CHECK(ended.get() == 3);
+}
+
+TEST_CASE("a child that drops handles of failed tasks reports nothing", "[fork]") {
+  std::atomic<int> handled{0};
+  weir::runtime rt{
+      {.workers = 1, .on_unhandled_exception = [&](std::exception_ptr) { ++handled; }}};
+  auto failed = rt.submit([] { throw std::runtime_error("unseen"); });
+  failed.wait();
+  CHECK(in_child([&](steps& all) {
+          failed = {};
+          all.check(handled == 0);
+        }) == fine);
+  CHECK(handled == 0);
+  failed = {};
+  CHECK(handled == 1);
 }
 
 TEST_CASE("a worker may fork", "[fork]") {

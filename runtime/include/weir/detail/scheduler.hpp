@@ -20,6 +20,8 @@ class scheduler;
 /// tasks, which may outlive the runtime.
 struct error_sink {
   std::function<void(std::exception_ptr)> handler;
+  // What a task of this process has thrown is reported here, not also by its forked children.
+  const long process = sync::process_id();
   // Figures, all relaxed; see runtime_stats.
   sync::atomic<std::uint64_t> awaited{0};
   sync::atomic<std::uint64_t> grouped{0};
