@@ -181,8 +181,8 @@ void pool_engine::admit_waiter(thread_state& thread, const admission& next) noex
   enter(thread);
   if (resume.home == nullptr)
     return;
-  if (job* const next = resume.complete())
-    schedule(*resume.home, thread, *next);
+  if (job* const resumed = resume.complete())
+    schedule(*resume.home, thread, *resumed);
 }
 
 void pool_engine::close() noexcept {
