@@ -32,6 +32,7 @@ void child::run_ended(job& self, thread_state& thread) noexcept {
 
 void child::finish(thread_state& thread, bool started) noexcept {
   thread.current = nullptr; // whoever goes on sets it
+  scope_->end_visit(thread);
   join& owner = *owner_;
   owner.child_ended(*this, settle(started), thread);
   owner.leave(thread);

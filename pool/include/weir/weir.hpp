@@ -21,6 +21,7 @@
 #include <weir/mutex.hpp>
 #include <weir/pool/fixed_pool.hpp>
 #include <weir/queue.hpp>
+#include <weir/resume_on.hpp>
 #include <weir/runtime.hpp>
 #include <weir/semaphore.hpp>
 #include <weir/shield.hpp>

@@ -186,7 +186,15 @@ class coroutine_block : public result_block<T> {
 
  private:
   static void run_ended(job& self, thread_state& thread) noexcept {
-    static_cast<coroutine_block&>(self).finish(thread);
+    auto& block = static_cast<coroutine_block&>(self);
+    if (block.scope().visits()) [[unlikely]] {
+      // It is completed at home.
+      block.scope().end_visit(thread);
+      block.scope().set_home(block.home());
+      schedule(block.home(), thread, block);
+      return;
+    }
+    block.finish(thread);
   }
 
   void finish(thread_state& thread) noexcept {

@@ -126,6 +126,14 @@ class WEIR_API task_scope {
   /// Where the coroutine goes on. Used by the coroutine itself, or while it is suspended.
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   void set_home(scheduler& home) noexcept { home_ = &home; }
+  /// Whether the coroutine is on a runtime other than its root task's and counts there (see
+  /// resume_on.cpp). Used by the coroutine itself, on a worker of `home()`.
+  [[nodiscard]] bool visits() const noexcept { return visits_; }
+  void begin_visit() noexcept { visits_ = true; }
+  void end_visit(thread_state& thread) noexcept {
+    if (std::exchange(visits_, false))
+      thread.count_ended();
+  }
   [[nodiscard]] task_block& root() const noexcept { return *root_; }
   /// The request context, owned. Used by the coroutine itself.
   [[nodiscard]] context_node*& context() noexcept { return context_; }
@@ -186,6 +194,7 @@ class WEIR_API task_scope {
   const bool child_;
   // Whether the runtime knows of the task, so that stopping the runtime stops it.
   bool observed_ = false;
+  bool visits_ = false;
 };
 
 context_node* current_context(const thread_state& thread) noexcept {
