@@ -12,9 +12,8 @@
 // Invariants (docs/scheduler.md has the argument; tests name them):
 // W1  Whoever publishes work looks at this word afterwards. If nobody searches and somebody sleeps,
 //     it pops one sleeper, which thereby counts as searching, and wakes it.
-// W2  The last searcher to stop searching looks at all queues afterwards, and wakes one sleeper if
-// it
-//     sees work. So publishers may rely on a searcher that they saw.
+// W2  The last searcher to stop searching looks at all queues afterwards and, seeing work, wakes
+//     one sleeper. So publishers may rely on a searcher that they saw.
 // W3  A worker that goes to sleep is pushed first. If then nobody searches, it looks at all queues
 //     and, seeing work, pops one sleeper (mostly itself).
 //

@@ -4,11 +4,11 @@
 // whether to sleep is decided by weir's own counters: packets published, packets taken.
 //
 // I1  A producer counts a packet as published after it is in the queue, and then looks for
-// sleepers. I2  A worker counts packets as taken after they are where other workers can see or
-// steal them. I3  may_have_work() reads "taken" before "published". If it says no although a packet
-// X is in the
-//     queue, then "taken" counted a packet whose producer has not counted it as published yet; that
-//     producer will, and will then look for sleepers (W1). So X is not forgotten.
+//     sleepers.
+// I2  A worker counts packets as taken after they are where other workers can see or steal them.
+// I3  may_have_work() reads "taken" before "published". If it says no although a packet X is in
+//     the queue, then "taken" counted a packet whose producer has not counted it as published yet;
+//     that producer will, and will then look for sleepers (W1). So X is not forgotten.
 //
 // Order: first in, first out for each producer. One producer per outside thread and runtime, given
 // back when the thread ends.

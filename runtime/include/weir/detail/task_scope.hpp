@@ -19,7 +19,6 @@
 ///   cancelling_completed  the same, and what it waits for has happened meanwhile
 ///
 /// C0  A root task is started, or ended unstarted, by whoever moves `wait_` out of not_started.
-///
 /// C1  A coroutine is resumed once for each wait: by whoever moves `wait_` out of suspended,
 ///     cancelling or cancelling_completed to nothing.
 /// C2  A source (a timer, a semaphore, another task...) calls `complete()` exactly once for each
@@ -28,8 +27,7 @@
 /// C3  Stop is requested before `wait_` is read, and `wait_` is written before the request is
 ///     looked at, all four sequentially consistent: at least one side sees the other, so that no
 ///     request is missed by a coroutine that goes to wait.
-/// C4  While a suspension is being prepared or withdrawn its coroutine does not run: whoever does
-/// it
+/// C4  While a suspension is being prepared or withdrawn its coroutine does not run: who does that
 ///     may use its fields, and nobody waits for anybody.
 #pragma once
 

@@ -6,8 +6,8 @@
 /// -> runs -> its slot takes the next, its room goes to who waits for room.
 ///
 /// P1  `load_` counts tasks that are in the front queue or in a slot, after the push. Whoever
-/// raises
-///     it from below `size` owns a free slot, whoever lowers it from above `size` keeps its slot;
+///     raises it from below `size` owns a free slot, whoever lowers it from above `size` keeps its
+///     slot;
 ///     in both cases it takes one task from the front queue, and one is there. So never more than
 ///     `size` tasks are in a slot, and no task waits while a slot is free.
 /// P2  `admitted_` counts reserved room: tasks between their admission and their end. It holds the
