@@ -158,11 +158,11 @@ class WEIR_API task_block : public accepted_job {
   // Of the runtime's list of tasks that wait, see live_tasks.hpp.
   task_block* next_live_ = nullptr;
   task_block** live_link_ = nullptr;
-  std::uint32_t live_shard_ = 0;
   sync::atomic<std::uintptr_t> waiter_{0};
   sync::atomic<std::uint32_t> references_{2};
   sync::atomic<std::uint32_t> wake_word_{0};
   const int process_ = sync::process_id();
+  std::uint32_t live_shard_ = 0; // of the same list
 };
 
 } // namespace weir::detail
