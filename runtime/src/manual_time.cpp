@@ -71,6 +71,8 @@ void manual_time::advance_to(timer_queue::key target) {
   if (this_thread().self != nullptr)
     throw_error(errc::would_deadlock,
                 "a worker must not advance a manual clock: it would wait for itself to fall idle");
+  if (sync::process_id() != process_)
+    throw_forked();
   target = std::min(target, timer_queue::never - 1); // never is no time
   for (;;) {
     // Acquire: pairs with the release in asleep.

@@ -52,6 +52,7 @@ class manual_time {
   // Changes when the last worker goes to sleep: what advance_to waits for.
   sync::atomic<std::uint32_t> idle_epoch_{0};
   const bool jumps_;
+  const int process_ = sync::process_id();
 
   sync::mutex mutex_;
   std::vector<scheduler*> runtimes_;

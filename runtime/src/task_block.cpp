@@ -40,8 +40,7 @@ bool task_block::remove_waiter(waiter& w) noexcept {
 bool task_block::wait(const sync::time_point* deadline) {
   if (done())
     return true;
-  if (process_ != sync::process_id())
-    throw_forked(); // the runtime itself may be gone by now
+  require_not_forked();
   if (this_thread().self != nullptr)
     throw_error(
         errc::would_deadlock,

@@ -142,7 +142,8 @@ TEST_CASE("in a forked child every call fails by name and no destructor hangs", 
       all.check(forked([&] { (void)blocked.get(); }));
       all.check(forked([&] { asleep.wait(); }));
       all.check(forked([&] { (void)asleep.wait_for(1h); }));
-      all.check(blocked.valid() && !blocked.done()); // 20
+      all.check(forked([&] { (void)asleep.request_stop(); })); // 20
+      all.check(blocked.valid() && !blocked.done());
       all.check(forked([&] { (void)pool->try_submit([] {}); }));
       all.check(forked([&] { (void)pool->close(); }));
       // A refused callable is the caller's own still.
@@ -156,7 +157,7 @@ TEST_CASE("in a forked child every call fails by name and no destructor hangs", 
       waiting.reset();
       pool.reset();
       rt.reset();
-      own_runtime(all); // 25 to 29
+      own_runtime(all);
     });
     CHECK(code == fine);
     // The parent does not notice.
@@ -169,6 +170,17 @@ TEST_CASE("in a forked child every call fails by name and no destructor hangs", 
     rt->drain();
     CHECK(rt->stats().accepted == rt->stats().ended);
   }
+}
+
+TEST_CASE("a manual clock is not moved in a forked child", "[fork]") {
+  weir::manual_clock clock(weir::manual_clock::moves::by_hand);
+  weir::runtime rt{{.workers = 2, .clock = &clock}};
+  auto asleep = rt.spawn(sleeps(1h));
+  clock.advance(1s);
+  const int code = in_child([&](steps& all) { all.check(forked([&] { clock.advance(2h); })); });
+  CHECK(code == fine);
+  clock.advance(2h);
+  CHECK(asleep.get() == 1);
 }
 
 TEST_CASE("what had ended before the fork can be taken in the child", "[fork]") {

@@ -114,6 +114,7 @@ class [[nodiscard(
   /// stop token. Calls the registered stop callbacks on this thread.
   /// \return true for the one call that made the request.
   bool request_stop(stop_reason reason = {}) {
+    block().require_not_forked();
     return block().scope().request_stop(std::move(reason));
   }
 

@@ -43,7 +43,8 @@ class WEIR_API manual_clock final : public clock_source {
 
   /// Moves on to `target`, from deadline to deadline: at each one it waits until everything that
   /// fell due has run and all workers sleep again. A target in the past does not move the clock,
-  /// but waits for the workers all the same. Throws `errc::would_deadlock` on a worker thread.
+  /// but waits for the workers all the same. Throws `errc::would_deadlock` on a worker thread, and
+  /// `errc::forked`.
   void advance_to(time_point target);
 
   /// The earliest deadline that a task waits for; `time_point::max()` if there is none.

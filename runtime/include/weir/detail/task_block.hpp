@@ -13,6 +13,7 @@
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/task_scope.hpp>
+#include <weir/error.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -79,6 +80,12 @@ class WEIR_API task_block : public accepted_job {
   /// Blocks the calling thread until the task has ended or `deadline` has passed (null: no limit).
   /// \return whether it has ended. Throws `errc::would_deadlock` on a worker.
   bool wait(const sync::time_point* deadline);
+
+  /// Throws `errc::forked` in a process that was forked from the task's.
+  void require_not_forked() const {
+    if (process_ != sync::process_id())
+      throw_forked(); // the runtime itself may be gone by now
+  }
 
   /// The handle lets go. An error that nobody has seen goes to the runtime's handler.
   void detach() noexcept;
