@@ -486,13 +486,15 @@ TEST_CASE("a stop callback may cancel other tasks, and race with the task's end"
       const auto body = [](weir::handle<void>& next, std::atomic<int>& called,
                            std::atomic<int>& too_late) -> weir::task<> {
         bool over = false;
-        const weir::inplace_stop_callback forwards(weir::this_task::stop_token(), [&] {
-          too_late += over;
-          ++called;
-          (void)next.request_stop();
-        });
-        co_await weir::yield();
-        over = false;
+        {
+          const weir::inplace_stop_callback forwards(weir::this_task::stop_token(), [&] {
+            too_late += over;
+            ++called;
+            (void)next.request_stop();
+          });
+          co_await weir::yield();
+        }
+        over = true; // its destructor has waited for a call on another thread
       };
       auto first = rt.spawn(body(other, calls, late));
       test::stagger(i * 7);
