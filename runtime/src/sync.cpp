@@ -109,15 +109,17 @@ bool thread::is_this_thread() const noexcept {
 int process_id() noexcept {
   static_assert(sizeof(pid_t) == sizeof(int));
   // Never freed: handles may outlive static objects.
-  static atomic<int>* const kept = []() noexcept -> atomic<int>* {
+  static const wiped_page* const page = []() noexcept -> const wiped_page* {
     try {
-      return ::new ((new wiped_page)->get()) atomic<int>(0);
+      return new wiped_page;
     } catch (...) {
       return nullptr; // no memory for a page: ask each time
     }
   }();
-  if (kept == nullptr)
+  if (page == nullptr)
     return getpid();
+  // The page begins as zeros, which is what an atomic of 0 looks like.
+  auto* const kept = static_cast<atomic<int>*>(page->get());
   // Relaxed: every thread of the process writes the same.
   int id = kept->load(std::memory_order_relaxed);
   if (id == 0) {
