@@ -326,8 +326,12 @@ void throw_fork_cancelled() {
 }
 
 void suppress_fork_error() noexcept {
+  suppress_fork_error(std::current_exception());
+}
+
+void suppress_fork_error(const std::exception_ptr& error) noexcept {
   try {
-    throw;
+    std::rethrow_exception(error);
   } catch (const task_cancelled&) {
     return;
   } catch (...) {

@@ -381,7 +381,7 @@ class fork_scope {
     if (error_ == nullptr)
       error_ = std::move(error);
     else
-      detail::suppress_fork_error();
+      detail::suppress_fork_error(error);
   }
 
   void join() noexcept {

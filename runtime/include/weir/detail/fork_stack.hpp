@@ -27,6 +27,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 namespace weir::detail {
@@ -251,8 +252,9 @@ WEIR_API void require_forks();
 /// Throws `task_cancelled` for the running task.
 [[noreturn]] WEIR_API void throw_fork_cancelled();
 
-/// In a handler: counts the exception, which gives way to another one of the same join. Stopped as
-/// asked does not count.
+/// Counts an exception that gives way to another one of the same join: the one that is being
+/// handled, or the given one. Stopped as asked does not count.
 WEIR_API void suppress_fork_error() noexcept;
+WEIR_API void suppress_fork_error(const std::exception_ptr& error) noexcept;
 
 } // namespace weir::detail
