@@ -299,6 +299,9 @@ class fork_scope {
     using callable = std::decay_t<F>;
     if (detail::this_forks == forks_ && forks_->top() == next_) [[likely]] {
       auto made = std::make_unique<child_of<callable>>(std::forward<F>(f));
+      if (auto* const context = detail::current_context(forks_->thread()); context != context_)
+          [[unlikely]]
+        made->context = detail::context_ref::of(context);
       child* const data = made.get();
       if (forks_->push(&child_of<callable>::run_stolen, data) ||
           started(forks_->push_slow(&child_of<callable>::run_stolen, data))) [[likely]] {
@@ -326,6 +329,30 @@ class fork_scope {
     /// Runs it unless that was done, keeps its exception and destroys it.
     finish_function finish;
     std::exception_ptr error;
+    // That of the fork, if it is another one than at the scope's begin: it may be over before the
+    // child starts.
+    detail::context_ref context;
+  };
+
+  /// Runs a child in its own context, if it has one.
+  class child_context {
+   public:
+    child_context(detail::thread_state& thread, const child& c) noexcept {
+      if (c.context.get() == nullptr)
+        return;
+      place_ = &detail::context_place(thread);
+      before_ = std::exchange(*place_, c.context.get());
+    }
+    child_context(const child_context&) = delete;
+    child_context& operator=(const child_context&) = delete;
+    ~child_context() {
+      if (place_ != nullptr)
+        *place_ = before_;
+    }
+
+   private:
+    detail::context_node** place_ = nullptr;
+    detail::context_node* before_ = nullptr;
   };
 
   template <class F>
@@ -335,8 +362,9 @@ class fork_scope {
     template <class G>
     explicit child_of(G&& g) : child(&finish_here), f(std::forward<G>(g)) {}
 
-    static void run_stolen(void* self, detail::thread_state&) noexcept {
+    static void run_stolen(void* self, detail::thread_state& thread) noexcept {
       auto& c = static_cast<child_of&>(*static_cast<child*>(self));
+      const child_context here(thread, c);
       try {
         std::invoke(std::move(c.f));
       } catch (...) {
@@ -345,19 +373,22 @@ class fork_scope {
     }
     static void finish_here(child& self, detail::fork_end how, fork_scope& scope) noexcept {
       const std::unique_ptr<child_of> owned(static_cast<child_of*>(&self));
-      if (how == detail::fork_end::untouched)
+      if (how == detail::fork_end::untouched) {
+        const child_context here(scope.forks_->thread(), *owned);
         scope.run_here(std::move(owned->f));
-      else if (how == detail::fork_end::dropped)
+      } else if (how == detail::fork_end::dropped) {
         scope.dropped_ = true;
-      else if (owned->error != nullptr)
+      } else if (owned->error != nullptr) {
         scope.failed(std::move(owned->error));
+      }
     }
 
     F f;
   };
 
   explicit fork_scope(detail::fork_stack& forks) noexcept
-      : forks_(&forks), first_(forks.top()), next_(first_) {}
+      : forks_(&forks), context_(detail::current_context(forks.thread())), first_(forks.top()),
+        next_(first_) {}
   ~fork_scope() = default;
 
   /// Throws `task_cancelled` if the fork was refused.
@@ -403,6 +434,7 @@ class fork_scope {
   }
 
   detail::fork_stack* const forks_;
+  detail::context_node* const context_;
   detail::fork_slot* const first_;
   detail::fork_slot* next_;
   bool dropped_ = false;

@@ -141,6 +141,7 @@ class WEIR_API fork_stack {
   }
 
   [[nodiscard]] scheduler* home() const noexcept { return home_; }
+  [[nodiscard]] thread_state& thread() const noexcept { return *thread_; }
 
   // Anybody.
 
