@@ -119,6 +119,11 @@ void fork_stack::publish_rest() noexcept {
     publish();
 }
 
+void fork_stack::pin_rest() noexcept {
+  publish_rest();
+  pinned_ = index(top_);
+}
+
 fork_end fork_stack::take_back() noexcept {
   fork_slot& slot = *top_;
   const std::size_t at = index(&slot);
@@ -137,12 +142,14 @@ fork_end fork_stack::take_back() noexcept {
   }
   while (tail(seen) <= at) {
     // Half of what is public comes back, this one with it; the oldest stays public.
-    const std::size_t keep = tail(seen) + (at - tail(seen) + 1) / 2;
+    const std::size_t keep =
+        std::max(tail(seen) + (at - tail(seen) + 1) / 2, std::min(at, pinned_));
     // Acquire-release: goes on with the release sequence that thieves acquire. On failure a thief
     // has raised the tail.
     if (!word_.compare_exchange_weak(seen, changed(seen, tail(seen), keep),
                                      std::memory_order_acq_rel, relaxed))
       continue;
+    pinned_ = std::min(pinned_, at);
     if (keep != tail(seen)) {
       set_hints();
     } else {
@@ -157,6 +164,7 @@ fork_end fork_stack::take_back() noexcept {
 
 void fork_stack::forget_stolen() noexcept {
   const std::size_t at = index(top_);
+  pinned_ = std::min(pinned_, at);
   // Release: with nothing public no thief changes it; the next publication goes on from here.
   word_.store(changed(word_.load(relaxed), at, at), std::memory_order_release);
   floor_.store(top_, relaxed); // as above

@@ -133,11 +133,16 @@ class WEIR_API fork_stack {
   }
 
   [[nodiscard]] fork_slot* top() const noexcept { return top_; }
-  /// Makes all private forks public, because the thread is about to block, or to change what they
-  /// were forked under.
+  /// Makes all private forks public, because the thread is about to block.
   void publish_all() noexcept {
     if (top_ != bottom_)
       publish_rest();
+  }
+  /// As publish_all, because the thread is about to change what they were forked under: none of
+  /// them is written again.
+  void pin_all() noexcept {
+    if (top_ != bottom_)
+      pin_rest();
   }
 
   [[nodiscard]] scheduler* home() const noexcept { return home_; }
@@ -195,6 +200,7 @@ class WEIR_API fork_stack {
   [[nodiscard]] fork_end take_back() noexcept;
   void forget_stolen() noexcept;
   void publish_rest() noexcept;
+  void pin_rest() noexcept;
   void publish() noexcept;
   void set_hints() noexcept;
   [[nodiscard]] bool stop_requested() const noexcept;
@@ -215,6 +221,8 @@ class WEIR_API fork_stack {
   // How many more forks to publish for idle workers, and what had been stolen when this was set.
   std::size_t extra_ = 0;
   std::size_t last_tail_ = 0;
+  // Slots below stay public until they are joined. At most `split`.
+  std::size_t pinned_ = 0;
 
   // Read by each fork and join of the owner, written by it and by thieves when something changes.
   alignas(sync::line_size) sync::atomic<fork_slot*> guard_{nullptr};
