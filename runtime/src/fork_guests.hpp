@@ -17,7 +17,7 @@ namespace weir::detail {
 
 class fork_guests {
  public:
-  /// Guests beyond these fork too, but no thief knows of them.
+  /// Guests beyond these fork nothing: they run everything themselves.
   static constexpr std::size_t largest = 64;
 
   fork_guests() { free_.reserve(largest); }

@@ -56,7 +56,7 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   require_forks();
   if (stop_requested())
     return fork_start::stopped;
-  if (top_ == bottom_ + capacity)
+  if (slots_ == nullptr || top_ == bottom_ + capacity)
     return fork_start::full;
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -309,7 +309,7 @@ fork_guest::fork_guest(scheduler& home) {
   try {
     forks_ = home.guests().lend(home);
     if (forks_ == nullptr) {
-      unlisted_ = std::make_unique<fork_stack>(home);
+      unlisted_ = std::make_unique<fork_stack>(home, fork_stack::without_slots{});
       forks_ = unlisted_.get();
     }
   } catch (...) {

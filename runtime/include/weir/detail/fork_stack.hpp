@@ -89,6 +89,9 @@ class WEIR_API fork_stack {
   constexpr fork_stack() noexcept {}
   /// Of a worker or guest of `home`. Throws `std::bad_alloc`.
   explicit fork_stack(scheduler& home);
+  struct without_slots {};
+  /// As above, where nothing can be forked: parents run everything at once.
+  fork_stack(scheduler& home, without_slots) noexcept : home_(&home) {}
   fork_stack(const fork_stack&) = delete;
   fork_stack& operator=(const fork_stack&) = delete;
   ~fork_stack();
@@ -251,7 +254,8 @@ class WEIR_API fork_guest {
  private:
   scheduler* home_ = nullptr;
   fork_stack* forks_ = nullptr;
-  // If the runtime has many guests already: thieves do not know of it.
+  // If the runtime has many guests already: nobody would find what is forked, nor may a thread be
+  // named as a thief whose stack goes with it.
   std::unique_ptr<fork_stack> unlisted_;
 };
 
