@@ -12,6 +12,7 @@
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_scope.hpp>
 #include <weir/runtime.hpp>
+#include <weir/this_task.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -101,7 +102,7 @@ class forked_call {
         return call_fork(std::forward<First>(f));
       } catch (...) {
         try {
-          (void)run_here();
+          (void)run_unless_stopped();
         } catch (...) {
           suppress_fork_error();
         }
@@ -109,7 +110,7 @@ class forked_call {
       }
     };
     // Braces: in this order.
-    return std::tuple<forked_value_t<First>, value>{run_first(), run_here()};
+    return std::tuple<forked_value_t<First>, value>{run_first(), run_unless_stopped()};
   }
 
   /// Ends the fork while another exception is on its way.
@@ -125,6 +126,11 @@ class forked_call {
   }
 
  private:
+  value run_unless_stopped() {
+    this_task::check_stop();
+    return run_here();
+  }
+
   stored_callable<F> f_;
   union {
     result<value> outcome_; // constructed by the thief
