@@ -329,6 +329,13 @@ fork_guest::~fork_guest() {
   home_->leave_guest(this_thread());
 }
 
+bool is_fork_guest(const scheduler& home) noexcept {
+  const fork_stack* at = this_forks;
+  while (at != nullptr && at->home() != &home)
+    at = at->before();
+  return at != nullptr;
+}
+
 void throw_fork_cancelled() {
   running_task(this_thread())->throw_cancelled();
 }

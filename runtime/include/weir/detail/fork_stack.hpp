@@ -150,6 +150,8 @@ class WEIR_API fork_stack {
 
   [[nodiscard]] scheduler* home() const noexcept { return home_; }
   [[nodiscard]] thread_state& thread() const noexcept { return *thread_; }
+  /// What the thread had before; null on threads without forks.
+  [[nodiscard]] fork_stack* before() const noexcept { return before_; }
 
   // Anybody.
 
@@ -258,6 +260,9 @@ class WEIR_API fork_guest {
   // named as a thief whose stack goes with it.
   std::unique_ptr<fork_stack> unlisted_;
 };
+
+/// Whether the calling thread is inside of a guest's region of `home`, also below others.
+[[nodiscard]] WEIR_API bool is_fork_guest(const scheduler& home) noexcept;
 
 /// Throws `errc::not_on_worker` if the calling thread has no forks.
 WEIR_API void require_forks();
