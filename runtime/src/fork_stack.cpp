@@ -285,8 +285,9 @@ fork_end fork_stack::wait(fork_slot& slot) noexcept {
 }
 
 void fork_stack::park(fork_slot& slot, thread_state& thread) noexcept {
-  // Another worker stands in, so that neither tasks nor forks wait for this thread's return.
-  worker* const self = thread.home == home_ ? thread.self : nullptr;
+  // Another worker stands in, so that neither tasks nor forks wait for this thread's return. Also
+  // if it is a guest here: then for its own runtime.
+  worker* const self = thread.self;
   if (self != nullptr)
     self->enter_blocking();
   std::uint32_t seen = fork_slot::pending;
@@ -317,6 +318,8 @@ fork_guest::fork_guest(scheduler& home) {
     throw;
   }
   home_ = &home;
+  // This thread may run forks of other tasks before it comes back to those below.
+  this_forks->pin_all();
   forks_->attach(thread);
 }
 
