@@ -323,7 +323,7 @@ class fork_scope {
 
  private:
   template <class F>
-  friend auto with_fork_scope(F&& body);
+  friend std::invoke_result_t<F, fork_scope&> with_fork_scope(F&& body);
 
   struct child {
     using finish_function = void (*)(child&, detail::fork_end how, fork_scope& scope) noexcept;
@@ -462,7 +462,7 @@ class fork_scope {
 /// have not started do not, and `task_cancelled` is thrown. Waits as `fork_join` does; throws
 /// `errc::not_on_worker` as that.
 template <class F>
-auto with_fork_scope(F&& body) {
+std::invoke_result_t<F, fork_scope&> with_fork_scope(F&& body) {
   detail::require_forks();
   fork_scope scope(*detail::this_forks);
   using value = std::invoke_result_t<F, fork_scope&>;
@@ -491,7 +491,7 @@ auto with_fork_scope(F&& body) {
 /// As above on any thread, see `fork_join`.
 template <class F>
   requires std::invocable<F, fork_scope&>
-auto with_fork_scope(runtime& on, F&& body) {
+std::invoke_result_t<F, fork_scope&> with_fork_scope(runtime& on, F&& body) {
   const detail::fork_guest here(on.scheduler());
   return with_fork_scope(std::forward<F>(body));
 }
