@@ -289,7 +289,7 @@ class fork_scope {
 
   /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
   /// scope's own thread, while no fork of an inner scope or `fork_join` is open; by others, or if
-  /// more than a thousand forks are open, `f` runs here and now.
+  /// more than 960 forks are open, `f` runs here and now.
   ///
   /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
   /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.
