@@ -56,7 +56,7 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   require_forks();
   if (stop_requested())
     return fork_start::stopped;
-  if (top_ >= bottom_ + capacity)
+  if (slots_ == nullptr || top_ >= bottom_ + capacity)
     return fork_start::full;
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -66,7 +66,7 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
 }
 
 bool fork_stack::push_coroutine_slow(fork_slot::run_function run, void* data, bool first) noexcept {
-  if (home_ == nullptr || (first && top_ >= bottom_ + capacity))
+  if (slots_ == nullptr || (first && top_ >= bottom_ + capacity))
     return false;
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -134,6 +134,11 @@ void fork_stack::publish_rest() noexcept {
     publish();
 }
 
+void fork_stack::pin_rest() noexcept {
+  publish_rest();
+  pinned_ = index(top_);
+}
+
 fork_end fork_stack::take_back() noexcept {
   fork_slot& slot = *top_;
   const std::size_t at = index(&slot);
@@ -152,12 +157,14 @@ fork_end fork_stack::take_back() noexcept {
   }
   while (tail(seen) <= at) {
     // Half of what is public comes back, this one with it; the oldest stays public.
-    const std::size_t keep = tail(seen) + (at - tail(seen) + 1) / 2;
+    const std::size_t keep =
+        std::max(tail(seen) + (at - tail(seen) + 1) / 2, std::min(at, pinned_));
     // Acquire-release: goes on with the release sequence that thieves acquire. On failure a thief
     // has raised the tail.
     if (!word_.compare_exchange_weak(seen, changed(seen, tail(seen), keep),
                                      std::memory_order_acq_rel, relaxed))
       continue;
+    pinned_ = std::min(pinned_, at);
     if (keep != tail(seen)) {
       set_hints();
     } else {
@@ -172,6 +179,7 @@ fork_end fork_stack::take_back() noexcept {
 
 void fork_stack::forget_stolen() noexcept {
   const std::size_t at = index(top_);
+  pinned_ = std::min(pinned_, at);
   // Release: with nothing public no thief changes it; the next publication goes on from here.
   word_.store(changed(word_.load(relaxed), at, at), std::memory_order_release);
   floor_.store(top_, relaxed); // as above
@@ -291,8 +299,9 @@ fork_end fork_stack::wait(fork_slot& slot) noexcept {
 }
 
 void fork_stack::park(fork_slot& slot, thread_state& thread) noexcept {
-  // Another worker stands in, so that neither tasks nor forks wait for this thread's return.
-  worker* const self = thread.home == home_ ? thread.self : nullptr;
+  // Another worker stands in, so that neither tasks nor forks wait for this thread's return. Also
+  // if it is a guest here: then for its own runtime.
+  worker* const self = thread.self;
   if (self != nullptr)
     self->enter_blocking();
   std::uint32_t seen = fork_slot::pending;
@@ -315,7 +324,7 @@ fork_guest::fork_guest(scheduler& home) {
   try {
     forks_ = home.guests().lend(home);
     if (forks_ == nullptr) {
-      unlisted_ = std::make_unique<fork_stack>(home);
+      unlisted_ = std::make_unique<fork_stack>(home, fork_stack::without_slots{});
       forks_ = unlisted_.get();
     }
   } catch (...) {
@@ -323,6 +332,8 @@ fork_guest::fork_guest(scheduler& home) {
     throw;
   }
   home_ = &home;
+  // This thread may run forks of other tasks before it comes back to those below.
+  this_forks->pin_all();
   forks_->attach(thread);
 }
 
@@ -335,13 +346,24 @@ fork_guest::~fork_guest() {
   home_->leave_guest(this_thread());
 }
 
+bool is_fork_guest(const scheduler& home) noexcept {
+  const fork_stack* at = this_forks;
+  while (at != nullptr && at->home() != &home)
+    at = at->before();
+  return at != nullptr;
+}
+
 void throw_fork_cancelled() {
   running_task(this_thread())->throw_cancelled();
 }
 
 void suppress_fork_error() noexcept {
+  suppress_fork_error(std::current_exception());
+}
+
+void suppress_fork_error(const std::exception_ptr& error) noexcept {
   try {
-    throw;
+    std::rethrow_exception(error);
   } catch (const task_cancelled&) {
     return;
   } catch (...) {

@@ -117,6 +117,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] bool steal_fork(const fork_stack& thief, std::size_t& at,
                                 stolen_fork& taken) noexcept;
   void poison_forks() noexcept;
+  /// The next runtime of this process, under the directory's lock.
+  [[nodiscard]] scheduler* next_existing() const noexcept { return next_existing_; }
 
   // For workers.
   [[nodiscard]] state current_state() const noexcept {
@@ -186,6 +188,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   crew crew_;
   live_tasks live_;
   fork_guests guests_;
+  scheduler* next_existing_ = nullptr;
   manual_time* const manual_;
   timers timers_;
 

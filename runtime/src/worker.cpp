@@ -571,7 +571,6 @@ void worker::hand_over() noexcept {
 void worker::enter_blocking() noexcept {
   if (blocking_depth_++ != 0)
     return;
-  forks_.publish_all();
   suspended_budget_ = std::exchange(thread_->chain_budget, 0U);
   hand_over();
   owner_.workers().enter_blocking();
