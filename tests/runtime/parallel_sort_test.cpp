@@ -215,11 +215,10 @@ TEST_CASE("sorting takes no quadratic time", "[parallel_sort]") {
   };
   weir::runtime rt{{.workers = 1}};
   rt.submit([&] {
-       std::vector<int> elements(n);
-       std::iota(elements.begin(), elements.end(), 0);
-       weir::parallel_sort(elements, std::ref(less));
-     })
-      .get();
+      std::vector<int> elements(n);
+      std::iota(elements.begin(), elements.end(), 0);
+      weir::parallel_sort(elements, std::ref(less));
+    }).get();
   CHECK(comparisons < 100 * n); // n log2 n = 14 n
 }
 

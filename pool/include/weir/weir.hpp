@@ -23,6 +23,7 @@
 #include <weir/mutex.hpp>
 #include <weir/parallel_for.hpp>
 #include <weir/parallel_reduce.hpp>
+#include <weir/parallel_scan.hpp>
 #include <weir/parallel_sort.hpp>
 #include <weir/parallel_transform.hpp>
 #include <weir/pool/fixed_pool.hpp>
