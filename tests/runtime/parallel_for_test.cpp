@@ -190,7 +190,6 @@ TEST_CASE("pieces of an explicit grain stay together", "[parallel_for]") {
 }
 
 TEST_CASE("the first exception of a loop is thrown when all of it has ended", "[parallel_for]") {
-  test::faults faults;
   for (const auto workers : test::worker_counts) {
     weir::runtime rt{{.workers = workers}};
     for (int round = 0; round < test::rounds(50); ++round) {

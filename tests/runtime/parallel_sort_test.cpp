@@ -113,7 +113,7 @@ template <class T>
 void sort_of(test::faults& faults) {
   test::everywhere([&] {
     for (int pattern = 0; pattern < patterns; ++pattern) {
-      for (const std::size_t size : {0, 1, 2, 3, 23, 24, 25, 129, 600, 3000}) {
+      for (const std::size_t size : {0UL, 1UL, 2UL, 3UL, 23UL, 24UL, 25UL, 129UL, 600UL, 3000UL}) {
         const auto in = input(pattern, size);
         auto wanted = in;
         std::sort(wanted.begin(), wanted.end());
