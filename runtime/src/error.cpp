@@ -40,6 +40,8 @@ class category final : public std::error_category {
       return "timed_out";
     case errc::forked:
       return "forked";
+    case errc::not_on_worker:
+      return "not_on_worker";
     }
     return "unknown";
   }

@@ -150,6 +150,11 @@ class idle_set {
     return std::nullopt;
   }
 
+  /// Whether anybody sleeps or searches, a hint.
+  [[nodiscard]] bool somebody_idle() const noexcept {
+    return (word_.load(std::memory_order_relaxed) & (top_mask | keeper_mask | searching_mask)) != 0;
+  }
+
   /// For tests and figures: how many search now.
   [[nodiscard]] std::uint32_t searching() const noexcept {
     return searching(word_.load(std::memory_order_relaxed));

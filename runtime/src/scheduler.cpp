@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <system_error>
+#include <vector>
 
 namespace weir::detail {
 
@@ -30,6 +32,18 @@ void error_sink::report(std::exception_ptr error) noexcept {
 
 namespace {
 
+/// The runtimes that exist, for whoever requests stop of a task that may have ended with its
+/// runtime. Never destroyed.
+struct directory {
+  sync::mutex mutex;
+  std::vector<scheduler*> all;
+};
+
+directory& existing() {
+  static directory& instance = *new directory;
+  return instance;
+}
+
 error_sink* make_sink(const scheduler_options& options) {
   auto made = std::make_unique<error_sink>();
   made->handler = options.on_unhandled_exception;
@@ -47,11 +61,18 @@ scheduler::scheduler(scheduler_options options)
       timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()) {
   if (manual_ != nullptr)
     manual_->attach(*this);
+  const std::scoped_lock lock(existing().mutex);
+  existing().all.push_back(this);
 }
 
 scheduler::~scheduler() {
+  {
+    const std::scoped_lock lock(existing().mutex);
+    std::erase(existing().all, this);
+  }
   if (manual_ != nullptr)
     manual_->detach(*this);
+  guests_.wait_for_all();
   // The submitter of the task that ended this runtime may still be on its way out.
   injector_.wait_for_submitters(this_thread());
 }
@@ -319,6 +340,58 @@ void scheduler::wake(std::uint32_t index) noexcept {
   crew_.at(index).unpark();
 }
 
+void scheduler::wake_for_forks(thread_state& thread) noexcept {
+  if (thread.home == this)
+    thread.self->wake_another();
+  else
+    wake_from_outside();
+}
+
+std::size_t scheduler::idle_workers() const noexcept {
+  return idle_.somebody_idle() ? crew_.target() - 1 : 0;
+}
+
+bool scheduler::steal_fork(const fork_stack& thief, std::size_t& at, stolen_fork& taken) noexcept {
+  const std::size_t workers = crew_.slots();
+  const std::size_t count = workers + guests_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    at = at + 1 < count ? at + 1 : 0;
+    fork_stack& victim = at < workers ? crew_.at(at).forks() : guests_.at(at - workers);
+    if (&victim != &thief && victim.steal(taken))
+      return true;
+  }
+  return false;
+}
+
+void scheduler::enter_guest(thread_state& thread) {
+  injector::producer* const through = open_submission(thread);
+  if (through == nullptr) {
+    thread.self->count_spawned(1);
+    return;
+  }
+  bump(through->accepted); // S1
+  guests_.enter();
+  through->leave();
+}
+
+void scheduler::leave_guest(thread_state& thread) noexcept {
+  if (thread.home == this) {
+    thread.count_ended();
+    return;
+  }
+  guests_.count_ended();
+  if (current_state() != state::open)
+    stop_if_quiescent(); // S3
+  guests_.leave();
+}
+
+void scheduler::poison_forks() noexcept {
+  for (std::size_t i = 0; i < crew_.slots(); ++i)
+    crew_.at(i).forks().poison();
+  for (std::size_t i = 0; i < guests_.size(); ++i)
+    guests_.at(i).poison();
+}
+
 bool scheduler::wake_one() noexcept {
   if (idle_.calls_for_a_searcher()) [[unlikely]]
     return wake_sleeper();
@@ -385,6 +458,8 @@ bool scheduler::has_visible_work() const noexcept {
     if (crew_.at(i).has_visible_work())
       return true;
   }
+  if (guests_.have_public())
+    return true;
   const auto look = timers_.next_look();
   return look != timer_queue::never && look <= now();
 }
@@ -393,7 +468,7 @@ std::uint64_t scheduler::ended() const noexcept {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < crew_.slots(); ++i)
     sum += crew_.at(i).ended();
-  return sum;
+  return sum + guests_.ended();
 }
 
 std::uint64_t scheduler::accepted() const noexcept {
@@ -549,6 +624,13 @@ void count_suppressed(scheduler& home) noexcept {
 
 sink_ref sink_of(scheduler& target) noexcept {
   return target.sink();
+}
+
+void poison_forks(const scheduler& home) noexcept {
+  const std::scoped_lock lock(existing().mutex);
+  const auto& all = existing().all;
+  if (const auto found = std::find(all.begin(), all.end(), &home); found != all.end())
+    (*found)->poison_forks();
 }
 
 bool is_forked(const scheduler& target) noexcept {

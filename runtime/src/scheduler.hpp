@@ -17,6 +17,7 @@
 #pragma once
 
 #include "crew.hpp"
+#include "fork_guests.hpp"
 #include "idle_set.hpp"
 #include "injector.hpp"
 #include "live_tasks.hpp"
@@ -103,6 +104,20 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void schedule_last(thread_state& thread, job& j) noexcept;
   void schedule_fork(thread_state& thread, job& j) noexcept;
 
+  // Forks.
+  /// The calling thread counts as a root task. Throws as open_submission.
+  void enter_guest(thread_state& thread);
+  void leave_guest(thread_state& thread) noexcept;
+  [[nodiscard]] fork_guests& guests() noexcept { return guests_; }
+  /// W1, after a publication.
+  void wake_for_forks(thread_state& thread) noexcept;
+  /// How many other workers may be waiting for forks: an upper bound, a hint.
+  [[nodiscard]] std::size_t idle_workers() const noexcept;
+  /// Steals a fork from anybody but `thief`, beginning behind `at`, which moves on.
+  [[nodiscard]] bool steal_fork(const fork_stack& thief, std::size_t& at,
+                                stolen_fork& taken) noexcept;
+  void poison_forks() noexcept;
+
   // For workers.
   [[nodiscard]] state current_state() const noexcept {
     // Seq_cst: pairs with request; a worker that went to sleep before it is woken by it.
@@ -170,6 +185,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   injector injector_;
   crew crew_;
   live_tasks live_;
+  fork_guests guests_;
   manual_time* const manual_;
   timers timers_;
 

@@ -156,8 +156,10 @@ void task_scope::cancel_wait() noexcept {
   // Seq_cst: C3, after the request; pairs with prepare_anyway.
   auto seen = wait_.load(std::memory_order_seq_cst);
   for (;;) {
-    if (seen == 0)
+    if (seen == 0) {
+      poison_forks(root_->home()); // it may be running, or have ended
       return;
+    }
     if (seen == not_started) {
       // Acquire-release: C0, pairs with claim_start.
       if (wait_.compare_exchange_weak(seen, dropping, std::memory_order_acq_rel,

@@ -27,6 +27,7 @@ constexpr std::uintptr_t stack_budget = 512 * 1024;
 
 void learn_stack_limit(thread_state& thread) noexcept {
   const std::uintptr_t bottom = sync::stack_bottom();
+  thread.stack_bottom = bottom;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   // A thread whose stack is unknown never nests: correct, only slower.
   thread.stack_limit = bottom == 0 || here < stack_budget

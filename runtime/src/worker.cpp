@@ -15,7 +15,8 @@ namespace weir::detail {
 
 worker::worker(scheduler& owner, std::size_t index)
     : owner_(owner), index_(index), random_(static_cast<std::uint32_t>(index * 2654435761U + 1)),
-      entrance_(&owner.entrance().add_producer()), consumer_(owner.entrance().consumer()) {}
+      entrance_(&owner.entrance().add_producer()), consumer_(owner.entrance().consumer()),
+      forks_(owner) {}
 
 worker::~worker() = default;
 
@@ -68,6 +69,7 @@ void worker::run_loop() noexcept {
 
   bool leaves = false;
   do {
+    forks_.attach(thread);
     call_hook(options.on_worker_start);
     hand_over(); // what the hook has submitted while memory was short
     owner_.workers().arrived();
@@ -75,6 +77,7 @@ void worker::run_loop() noexcept {
     call_hook(options.on_worker_stop);
     if (leaves)
       hand_over();
+    forks_.detach();
   } while (leaves && owner_.workers().returns(*this));
 
   // Another thread may be in this slot by now (E1).
@@ -213,7 +216,21 @@ worker::found worker::take_injected() noexcept {
   }
 }
 
+void worker::stolen_job::run_stolen(job& self, thread_state& thread) noexcept {
+  const stolen_fork taken = static_cast<stolen_job&>(self).taken;
+  taken.execute(thread, thread.self->forks_);
+}
+
+worker::found worker::steal_fork_of(fork_stack& victim) noexcept {
+  if (!victim.steal(stolen_fork_.taken))
+    return {};
+  bump(counters_.stolen_forks);
+  return {&stolen_fork_, {}};
+}
+
 worker::found worker::steal_from(worker& victim) noexcept {
+  if (auto f = steal_fork_of(victim.forks_))
+    return f;
   if (job* first = victim.deque_.steal()) {
     // Half of a long deque, so that thieves do not come back for each job.
     const auto extra = std::min<std::int64_t>(victim.deque_.size() / 2, 32);
@@ -307,6 +324,11 @@ worker::found worker::take_any_due() noexcept {
 }
 
 worker::found worker::steal() noexcept {
+  fork_guests& guests = owner_.guests();
+  for (std::size_t i = 0; i < guests.size(); ++i) {
+    if (auto f = steal_fork_of(guests.at(i)))
+      return f;
+  }
   const std::size_t count = owner_.workers().slots();
   if (count == 1)
     return {};
@@ -427,7 +449,8 @@ sync::time_point::duration worker::asleep_for(sync::time_point now) const noexce
 
 bool worker::has_visible_work() const noexcept {
   // Seq_cst: W2's and W3's "read theirs"; pairs with push_next.
-  return deque_.size() != 0 || !ring_.empty() || next_.load(std::memory_order_seq_cst) != nullptr;
+  return forks_.has_public() || deque_.size() != 0 || !ring_.empty() ||
+         next_.load(std::memory_order_seq_cst) != nullptr;
 }
 
 worker_stats worker::stats() const noexcept {
@@ -435,6 +458,8 @@ worker_stats worker::stats() const noexcept {
   return {.run = counters_.run.load(relaxed),
           .spawned = counters_.spawned.load(relaxed),
           .stolen = counters_.stolen.load(relaxed),
+          .published_forks = forks_.published(),
+          .stolen_forks = counters_.stolen_forks.load(relaxed) + forks_.stolen(),
           .failed_steals = counters_.failed_steals.load(relaxed),
           .parks = counters_.parks.load(relaxed),
           .wakes = counters_.wakes.load(relaxed),
@@ -525,6 +550,7 @@ void worker::hand_over() noexcept {
 void worker::enter_blocking() noexcept {
   if (blocking_depth_++ != 0)
     return;
+  forks_.publish_all();
   suspended_budget_ = std::exchange(thread_->chain_budget, 0U);
   hand_over();
   owner_.workers().enter_blocking();

@@ -9,6 +9,7 @@
 #include "ready_deque.hpp"
 #include "timer_queue.hpp"
 
+#include <weir/detail/fork_stack.hpp>
 #include <weir/detail/job.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/stats.hpp>
@@ -71,6 +72,8 @@ class worker {
   /// How long it has been asleep.
   [[nodiscard]] sync::time_point::duration asleep_for(sync::time_point now) const noexcept;
 
+  [[nodiscard]] fork_stack& forks() noexcept { return forks_; }
+
   // The worker's own thread.
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
   /// `std::bad_alloc` if there is no memory for that.
@@ -115,6 +118,13 @@ class worker {
   static constexpr std::uint32_t next_streak = 16;
   static constexpr std::uint32_t chain_length = 32;
 
+  /// A fork that this worker has stolen, to be run by its loop.
+  struct stolen_job : job {
+    stolen_job() noexcept : job(&run_stolen) {}
+    static void run_stolen(job& self, thread_state& thread) noexcept;
+    stolen_fork taken;
+  };
+
   static void* thread_main(void* self) noexcept;
   void run_loop() noexcept;
   /// Runs tasks. \return true when the runtime has stopped, false if the worker gave up its place.
@@ -133,6 +143,7 @@ class worker {
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
+  [[nodiscard]] found steal_fork_of(fork_stack& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
   std::uint32_t random() noexcept;
@@ -142,6 +153,7 @@ class worker {
     sync::atomic<std::uint64_t> spawned{0};
     sync::atomic<std::uint64_t> ended{0};
     sync::atomic<std::uint64_t> stolen{0};
+    sync::atomic<std::uint64_t> stolen_forks{0};
     sync::atomic<std::uint64_t> failed_steals{0};
     sync::atomic<std::uint64_t> parks{0};
     sync::atomic<std::uint64_t> wakes{0};
@@ -168,11 +180,13 @@ class worker {
   injector::producer* entrance_ = nullptr;
   moodycamel::ConsumerToken consumer_;
   packet stolen_;
+  stolen_job stolen_fork_;
   std::shared_ptr<scheduler> keep_alive_;
   sync::thread os_thread_;
 
   // Shared with thieves and wakers, each on lines of its own.
   counters counters_;
+  fork_stack forks_;
   ready_deque deque_;
   batch_ring ring_;
   alignas(sync::line_size) sync::atomic<job*> next_{nullptr};

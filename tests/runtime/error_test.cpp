@@ -32,6 +32,7 @@ const std::vector<std::pair<int, errc>> all{
     {9, errc::queue_full},      {10, errc::queue_closed},
     {11, errc::not_locked},     {12, errc::limit_exceeded},
     {13, errc::timed_out},      {14, errc::forked},
+    {15, errc::not_on_worker},
 };
 
 } // namespace

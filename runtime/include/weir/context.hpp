@@ -4,6 +4,7 @@
 #pragma once
 
 #include <weir/detail/context.hpp>
+#include <weir/detail/fork_stack.hpp>
 #include <weir/detail/task_scope.hpp>
 
 #include <concepts>
@@ -59,6 +60,8 @@ class [[nodiscard("the value is set as long as this lives")]] context_scope {
   template <class... Args>
     requires std::constructible_from<T, Args...>
   explicit context_scope(const context_key<T>& key, Args&&... args) {
+    // What was forked before does not see the value.
+    detail::this_forks->publish_all();
     auto*& place = detail::context_place(detail::this_thread());
     auto* const node = new typename context_key<T>::value_node(key, detail::context_ref::of(place),
                                                                std::forward<Args>(args)...);

@@ -44,6 +44,8 @@ enum class errc {
   timed_out,
   /// The process was forked from the one that made the runtime: its workers are not in this one.
   forked,
+  /// Forks need a runtime, and the calling thread is none of its workers. Give it as an argument.
+  not_on_worker,
 };
 
 /// The category of `errc`; its name is "weir".

@@ -18,6 +18,10 @@ struct worker_stats {
   std::uint64_t spawned = 0;
   /// Jobs taken from other workers.
   std::uint64_t stolen = 0;
+  /// Forks that this worker made public for thieves; most are joined without that.
+  std::uint64_t published_forks = 0;
+  /// Forks that this worker took from others.
+  std::uint64_t stolen_forks = 0;
   /// Rounds over all other workers that found nothing to steal.
   std::uint64_t failed_steals = 0;
   /// Times the worker went to sleep.
@@ -33,6 +37,8 @@ struct worker_stats {
     run += other.run;
     spawned += other.spawned;
     stolen += other.stolen;
+    published_forks += other.published_forks;
+    stolen_forks += other.stolen_forks;
     failed_steals += other.failed_steals;
     parks += other.parks;
     wakes += other.wakes;

@@ -16,7 +16,7 @@ namespace this_task {
 /// The stop token of the task that runs on this thread; an empty one in posted callables and
 /// outside of tasks. Valid until the task ends.
 [[nodiscard]] inline inplace_stop_token stop_token() noexcept {
-  auto* const current = detail::this_thread().current;
+  auto* const current = detail::running_task(detail::this_thread());
   return current == nullptr ? inplace_stop_token() : current->token();
 }
 
@@ -27,7 +27,7 @@ namespace this_task {
 
 /// Why stop was requested of the running task; empty if it was not.
 [[nodiscard]] inline std::optional<stop_reason> cancel_reason() noexcept {
-  auto* const current = detail::this_thread().current;
+  auto* const current = detail::running_task(detail::this_thread());
   if (current == nullptr || !current->stop_requested())
     return std::nullopt;
   return current->reason();
@@ -37,7 +37,7 @@ namespace this_task {
 /// computations. Costs a function call and a load.
 inline void check_stop() {
   if (stop_requested())
-    detail::this_thread().current->throw_cancelled();
+    detail::running_task(detail::this_thread())->throw_cancelled();
 }
 
 } // namespace this_task

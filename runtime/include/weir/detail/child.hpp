@@ -22,11 +22,9 @@
 
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace weir::detail {
 
@@ -218,13 +216,6 @@ template <awaitable A>
 using child_result_t =
     std::conditional_t<std::is_rvalue_reference_v<await_result_t<A>>,
                        std::remove_cvref_t<await_result_t<A>>, await_result_t<A>>;
-
-/// How a child's result is kept together with others.
-template <class T>
-using element_t =
-    std::conditional_t<std::is_void_v<T>, std::monostate,
-                       std::conditional_t<std::is_reference_v<T>,
-                                          std::reference_wrapper<std::remove_reference_t<T>>, T>>;
 
 template <class T>
 element_t<T> take_element(task_child<T>& ended) {

@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace weir::detail {
 
@@ -26,6 +28,13 @@ template <>
 struct result_storage<void> {
   struct type {};
 };
+
+/// How a child's result is kept together with others.
+template <class T>
+using element_t =
+    std::conditional_t<std::is_void_v<T>, std::monostate,
+                       std::conditional_t<std::is_reference_v<T>,
+                                          std::reference_wrapper<std::remove_reference_t<T>>, T>>;
 
 /// Where a task leaves its outcome. Not synchronised: the task's completion orders the accesses.
 template <class T>

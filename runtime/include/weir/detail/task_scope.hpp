@@ -146,6 +146,8 @@ class WEIR_API task_scope {
   [[nodiscard]] bool leave_in_queue() noexcept;
 
   [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
+  /// Before other threads may ask for a token.
+  void observe_stop() noexcept;
   /// A token for user code.
   [[nodiscard]] inplace_stop_token token() noexcept;
   /// Why stop was requested; only after it was.
@@ -179,7 +181,6 @@ class WEIR_API task_scope {
   static constexpr std::uintptr_t dropping_taken = 16 + 7;
   static constexpr std::uintptr_t state_mask = 7;
 
-  void observe_stop() noexcept;
   void cancel_wait() noexcept;
   void withdraw(suspension& waiting) noexcept;
 
@@ -194,6 +195,11 @@ class WEIR_API task_scope {
   bool observed_ = false;
   bool visits_ = false;
 };
+
+/// The task whose code runs on this thread, also if the code is a stolen fork; or null.
+[[nodiscard]] inline task_scope* running_task(const thread_state& thread) noexcept {
+  return thread.current != nullptr ? thread.current : thread.fork_scope;
+}
 
 context_node* current_context(const thread_state& thread) noexcept {
   return thread.current != nullptr ? thread.current->context() : thread.ambient;

@@ -33,6 +33,9 @@ struct thread_state {
   /// What the task runs under whose code runs now, or null. Set by whoever resumes a coroutine or
   /// starts a callable.
   task_scope* current = nullptr;
+  /// The same while a stolen fork of a function runs: it may be asked whether it was stopped, but
+  /// belongs to another thread. `current` is null then.
+  task_scope* fork_scope = nullptr;
   /// The request context outside of tasks; not owned.
   context_node* ambient = nullptr;
   /// The promise whose caller sits directly above it on this native stack (docs/scheduler.md, T1).
@@ -49,6 +52,8 @@ struct thread_state {
   accepted_job* last_dropped = nullptr;
   /// Coroutines nest natively down to this address. The largest value means: not known yet.
   std::uintptr_t stack_limit = UINTPTR_MAX;
+  /// Lowest address of the native stack, 0 if the system does not tell. Known with `stack_limit`.
+  std::uintptr_t stack_bottom = 0;
   /// Root tasks that ended on this thread; null on threads that are no workers.
   sync::atomic<std::uint64_t>* ended = nullptr;
   /// The injector entrance that this thread used last, and the injector's number.

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `fork_join`, `parallel_invoke`, `with_fork_scope`: plain functions beside each other.
+///
+/// A fork costs about as much as a call: the calling thread does all of it itself, in order, unless
+/// another worker comes and takes the oldest fork. Nobody suspends here: whoever joins a fork that
+/// was taken runs other forks meanwhile, or blocks. docs/fork-join.md says which form fits when.
+#pragma once
+
+#include <weir/detail/context.hpp>
+#include <weir/detail/fork_stack.hpp>
+#include <weir/detail/result.hpp>
+#include <weir/detail/task_scope.hpp>
+#include <weir/runtime.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace weir {
+
+namespace detail {
+
+/// How a forked callable's result is kept together with others.
+template <class F>
+using forked_value_t = element_t<
+    std::conditional_t<std::is_rvalue_reference_v<std::invoke_result_t<F>>,
+                       std::remove_cvref_t<std::invoke_result_t<F>>, std::invoke_result_t<F>>>;
+
+template <class F>
+using stored_callable =
+    std::conditional_t<std::is_lvalue_reference_v<F>, F, std::remove_reference_t<F>>;
+
+template <class F>
+[[gnu::always_inline]] inline forked_value_t<F> call_fork(F&& f) {
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    std::invoke(std::forward<F>(f));
+    return {};
+  } else {
+    return std::invoke(std::forward<F>(f));
+  }
+}
+
+/// A callable that its parent has forked and will join. On the parent's stack; an rvalue is moved
+/// in, an lvalue referred to.
+template <class F>
+class forked_call {
+ public:
+  using value = forked_value_t<F>;
+
+  [[gnu::always_inline]] explicit forked_call(F&& f) noexcept(
+      std::is_nothrow_constructible_v<stored_callable<F>, F>)
+      : f_(std::forward<F>(f)) {}
+  forked_call(const forked_call&) = delete;
+  forked_call& operator=(const forked_call&) = delete;
+  [[gnu::always_inline]] ~forked_call() {}
+
+  /// By the parent, if nobody else does.
+  [[gnu::always_inline]] value run_here() { return call_fork(std::forward<F>(f_)); }
+
+  /// By the thief.
+  static void run(void* self, thread_state&) noexcept {
+    auto& call = *static_cast<forked_call*>(self);
+    std::construct_at(&call.outcome_);
+    try {
+      call.outcome_.emplace(call.run_here());
+    } catch (...) {
+      call.outcome_.set_error(std::current_exception());
+    }
+  }
+
+  /// By the parent, if it does not find the fork where it was.
+  [[gnu::noinline, gnu::cold]] value take_back(fork_stack& forks) {
+    switch (forks.pop_slow()) {
+    case fork_end::untouched:
+      return run_here();
+    case fork_end::stolen: {
+      struct destroy {
+        ~destroy() { std::destroy_at(outcome); }
+        result<value>* outcome;
+      } const at_exit{&outcome_};
+      return outcome_.take();
+    }
+    case fork_end::dropped:
+      break;
+    }
+    throw_fork_cancelled();
+  }
+
+  /// Both here, without a fork.
+  template <class First>
+  std::tuple<forked_value_t<First>, value> run_after(First&& f) {
+    const auto run_first = [&]() -> forked_value_t<First> {
+      try {
+        return call_fork(std::forward<First>(f));
+      } catch (...) {
+        try {
+          (void)run_here();
+        } catch (...) {
+          suppress_fork_error();
+        }
+        throw;
+      }
+    };
+    // Braces: in this order.
+    return std::tuple<forked_value_t<First>, value>{run_first(), run_here()};
+  }
+
+  /// Ends the fork while another exception is on its way.
+  [[gnu::noinline, gnu::cold]] void end(fork_stack& forks) noexcept {
+    try {
+      if (forks.pop())
+        (void)run_here();
+      else
+        (void)take_back(forks);
+    } catch (...) {
+      suppress_fork_error();
+    }
+  }
+
+ private:
+  stored_callable<F> f_;
+  union {
+    result<value> outcome_; // constructed by the thief
+  };
+};
+
+/// The first of two, while the second is forked.
+template <class F, class G>
+[[gnu::always_inline]] inline forked_value_t<F> run_before(F&& f, fork_stack& forks,
+                                                           forked_call<G>& second) {
+  try {
+    return call_fork(std::forward<F>(f));
+  } catch (...) {
+    second.end(forks);
+    throw;
+  }
+}
+
+/// `fork_join` when the fork has to be offered to thieves, or cannot be made.
+template <class F, class G>
+[[gnu::noinline, gnu::cold]] auto fork_join_slow(fork_stack& forks, F&& f, forked_call<G>& second) {
+  using values = std::tuple<forked_value_t<F>, forked_value_t<G>>;
+  switch (forks.push_slow(&forked_call<G>::run, &second)) {
+  case fork_start::forked: {
+    forked_value_t<F> first = run_before<F>(std::forward<F>(f), forks, second);
+    return values(std::move(first), forks.pop() ? second.run_here() : second.take_back(forks));
+  }
+  case fork_start::full:
+    return second.run_after(std::forward<F>(f));
+  case fork_start::stopped:
+    break;
+  }
+  throw_fork_cancelled();
+}
+
+/// What a parent keeps while it runs the first of two. Thieves know where the second is; so the
+/// compiler leaves the first result, which is beside it, in memory, which costs less than the
+/// callee-saved register that it would take in each call.
+template <class F, class G>
+struct fork_frame {
+  [[gnu::always_inline]] explicit fork_frame(G&& g) : second(std::forward<G>(g)) {}
+  fork_frame(const fork_frame&) = delete;
+  fork_frame& operator=(const fork_frame&) = delete;
+  [[gnu::always_inline]] ~fork_frame() {}
+
+  forked_call<G> second;
+  union {
+    forked_value_t<F> first;
+  };
+};
+
+/// Both results. The slow ways have objects of their own, so that those of the fast way stay in
+/// registers.
+template <class F, class G>
+[[gnu::always_inline]] inline std::tuple<forked_value_t<F>, forked_value_t<G>>
+fork_join_pair(F&& f, G&& g) {
+  using first_value = forked_value_t<F>;
+  fork_stack& forks = *this_forks;
+  fork_frame<F, G> frame(std::forward<G>(g));
+  forked_call<G>& second = frame.second;
+  if (!forks.push(&forked_call<G>::run, &second)) [[unlikely]] {
+    stored_callable<F> own(std::forward<F>(f));
+    auto both = fork_join_slow<F, G>(forks, std::forward<F>(own), second);
+    return {std::get<0>(std::move(both)), std::get<1>(std::move(both))};
+  }
+  if constexpr (std::is_trivially_copyable_v<first_value>) {
+    ::new (static_cast<void*>(&frame.first))
+        first_value(run_before<F>(std::forward<F>(f), forks, second));
+    if (!forks.pop()) [[unlikely]] {
+      forked_value_t<G> taken = second.take_back(forks);
+      return {frame.first, std::move(taken)};
+    }
+    forked_value_t<G> other = second.run_here();
+    return {frame.first, std::move(other)};
+  } else {
+    first_value first = run_before<F>(std::forward<F>(f), forks, second);
+    return {std::move(first), forks.pop() ? second.run_here() : second.take_back(forks)};
+  }
+}
+
+/// Runs the first callable here, and forks the others: the last one first, so that thieves take it
+/// first.
+template <std::size_t Last, class Callables>
+[[gnu::always_inline]] inline auto invoke_forked(Callables& callables) {
+  using callable = std::tuple_element_t<Last, Callables>;
+  if constexpr (Last == 0) {
+    return std::tuple<forked_value_t<callable>>(
+        call_fork(std::forward<callable>(std::get<0>(callables))));
+  } else {
+    auto both = fork_join_pair([&] { return invoke_forked<Last - 1>(callables); },
+                               std::forward<callable>(std::get<Last>(callables)));
+    return std::tuple_cat(std::get<0>(std::move(both)),
+                          std::tuple<forked_value_t<callable>>(std::get<1>(std::move(both))));
+  }
+}
+
+template <class... Fs>
+inline constexpr bool all_void = (std::is_void_v<std::invoke_result_t<Fs>> && ...);
+
+} // namespace detail
+
+/// Runs `f()` and `g()`, on two workers if one has time for the second, and returns when both have
+/// ended: `auto [a, b] = weir::fork_join(f, g);`
+///
+/// Gives a `std::tuple` of the results, with `std::monostate` for `void` and
+/// `std::reference_wrapper` for references; nothing if both are `void`. Move-only results are fine.
+/// The callables are called where they are, as rvalues if they were given as such.
+///
+/// If `f` throws, its exception is thrown once `g` has ended too; if both throw, that of `g` is
+/// counted in `runtime_stats::suppressed_exceptions`. If stop is requested of the running task,
+/// what has not started does not, and `task_cancelled` is thrown. On a thread that is no worker
+/// `errc::not_on_worker`.
+///
+/// Inside `f` and `g` `this_task` refers to the task that forked. They must not hold a lock over a
+/// fork that the other one takes: the joining thread may run other forks meanwhile.
+///
+/// Costs a few plain instructions more than the two calls unless `g` is stolen: no allocation, no
+/// atomic read-modify-write, no indirect call. The first fork of a region is offered to the other
+/// workers, which takes two exchanges and, if all of them sleep, a system call.
+template <std::invocable F, std::invocable G>
+[[gnu::always_inline]] inline auto fork_join(F&& f, G&& g) {
+  if constexpr (detail::all_void<F, G>)
+    (void)detail::fork_join_pair<F, G>(std::forward<F>(f), std::forward<G>(g));
+  else
+    return detail::fork_join_pair<F, G>(std::forward<F>(f), std::forward<G>(g));
+}
+
+/// `fork_join` on any thread: one that is no worker of `on` takes part in that runtime's forks
+/// until this returns, and counts as a task: draining and stopping wait for it, without stopping
+/// it. Throws also `errc::stopped`, `errc::forked`, `std::bad_alloc`. Takes two short locks more.
+template <std::invocable F, std::invocable G>
+auto fork_join(runtime& on, F&& f, G&& g) {
+  const detail::fork_guest here(on.scheduler());
+  return fork_join(std::forward<F>(f), std::forward<G>(g));
+}
+
+/// `fork_join` of two callables or more. The calling thread runs them in their order; thieves take
+/// the last one first.
+template <std::invocable... Fs>
+  requires(sizeof...(Fs) >= 2)
+[[gnu::always_inline]] inline auto parallel_invoke(Fs&&... fs) {
+  std::tuple<Fs&&...> callables(std::forward<Fs>(fs)...);
+  if constexpr (detail::all_void<Fs...>)
+    (void)detail::invoke_forked<sizeof...(Fs) - 1>(callables);
+  else
+    return detail::invoke_forked<sizeof...(Fs) - 1>(callables);
+}
+
+/// As above on any thread, see `fork_join`.
+template <std::invocable... Fs>
+  requires(sizeof...(Fs) >= 2)
+auto parallel_invoke(runtime& on, Fs&&... fs) {
+  const detail::fork_guest here(on.scheduler());
+  return parallel_invoke(std::forward<Fs>(fs)...);
+}
+
+/// The children of one `with_fork_scope`.
+class fork_scope {
+ public:
+  fork_scope(const fork_scope&) = delete;
+  fork_scope& operator=(const fork_scope&) = delete;
+
+  /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
+  /// scope's own thread, while no fork of an inner scope or `fork_join` is open; by others, or if
+  /// more than a thousand forks are open, `f` runs here and now.
+  ///
+  /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
+  /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.
+  template <class F>
+    requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
+  void fork(F&& f) {
+    using callable = std::decay_t<F>;
+    if (detail::this_forks == forks_ && forks_->top() == next_) [[likely]] {
+      auto made = std::make_unique<child_of<callable>>(std::forward<F>(f));
+      child* const data = made.get();
+      if (forks_->push(&child_of<callable>::run_stolen, data) ||
+          started(forks_->push_slow(&child_of<callable>::run_stolen, data))) [[likely]] {
+        (void)made.release();
+        ++next_;
+        return;
+      }
+      run_here(std::move(made->f)); // there is no slot left
+      return;
+    }
+    run_here(std::forward<F>(f));
+  }
+
+ private:
+  template <class F>
+  friend auto with_fork_scope(F&& body);
+
+  struct child {
+    using finish_function = void (*)(child&, detail::fork_end how, fork_scope& scope) noexcept;
+    explicit child(finish_function function) noexcept : finish(function) {}
+    static void* operator new(std::size_t size) { return detail::allocate_frame(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+      detail::deallocate_frame(memory, size);
+    }
+    /// Runs it unless that was done, keeps its exception and destroys it.
+    finish_function finish;
+    std::exception_ptr error;
+  };
+
+  template <class F>
+  struct child_of : child {
+    static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                  "over-aligned callables are not supported: capture a std::unique_ptr");
+    template <class G>
+    explicit child_of(G&& g) : child(&finish_here), f(std::forward<G>(g)) {}
+
+    static void run_stolen(void* self, detail::thread_state&) noexcept {
+      auto& c = static_cast<child_of&>(*static_cast<child*>(self));
+      try {
+        std::invoke(std::move(c.f));
+      } catch (...) {
+        c.error = std::current_exception();
+      }
+    }
+    static void finish_here(child& self, detail::fork_end how, fork_scope& scope) noexcept {
+      const std::unique_ptr<child_of> owned(static_cast<child_of*>(&self));
+      if (how == detail::fork_end::untouched)
+        scope.run_here(std::move(owned->f));
+      else if (how == detail::fork_end::dropped)
+        scope.dropped_ = true;
+      else if (owned->error != nullptr)
+        scope.failed(std::move(owned->error));
+    }
+
+    F f;
+  };
+
+  explicit fork_scope(detail::fork_stack& forks) noexcept
+      : forks_(&forks), first_(forks.top()), next_(first_) {}
+  ~fork_scope() = default;
+
+  /// Throws `task_cancelled` if the fork was refused.
+  static bool started(detail::fork_start how) {
+    if (how == detail::fork_start::stopped)
+      detail::throw_fork_cancelled();
+    return how == detail::fork_start::forked;
+  }
+
+  template <class F>
+  void run_here(F&& f) noexcept {
+    try {
+      std::invoke(std::forward<F>(f));
+    } catch (...) {
+      failed(std::current_exception());
+    }
+  }
+
+  void failed(std::exception_ptr error) noexcept {
+    const std::scoped_lock lock(mutex_);
+    if (error_ == nullptr)
+      error_ = std::move(error);
+    else
+      detail::suppress_fork_error();
+  }
+
+  void join() noexcept {
+    while (next_ != first_) {
+      --next_;
+      auto& newest =
+          *static_cast<child*>(next_->data.load(std::memory_order_relaxed)); // own writing
+      newest.finish(newest, forks_->pop() ? detail::fork_end::untouched : forks_->pop_slow(),
+                    *this);
+    }
+  }
+
+  /// After join().
+  void rethrow() {
+    if (error_ != nullptr)
+      std::rethrow_exception(std::move(error_));
+    if (dropped_)
+      detail::throw_fork_cancelled();
+  }
+
+  detail::fork_stack* const forks_;
+  detail::fork_slot* const first_;
+  detail::fork_slot* next_;
+  bool dropped_ = false;
+  std::exception_ptr error_;
+  // Of error_: children of other threads may run theirs here.
+  detail::sync::mutex mutex_;
+};
+
+/// Calls `body(scope)` and returns its result when it and everything forked in the scope have
+/// ended:
+///
+///     weir::with_fork_scope([&](weir::fork_scope& scope) {
+///       for (auto& part : parts)
+///         scope.fork([&part] { part.update(); });
+///     });
+///
+/// The first exception, that of `body` if it throws, is thrown then; others are counted in
+/// `runtime_stats::suppressed_exceptions`. If stop is requested of the running task, children that
+/// have not started do not, and `task_cancelled` is thrown. Waits as `fork_join` does; throws
+/// `errc::not_on_worker` as that.
+template <class F>
+auto with_fork_scope(F&& body) {
+  detail::require_forks();
+  fork_scope scope(*detail::this_forks);
+  using value = std::invoke_result_t<F, fork_scope&>;
+  const auto run = [&]() -> value {
+    try {
+      return std::invoke(std::forward<F>(body), scope);
+    } catch (...) {
+      scope.failed(std::current_exception());
+      scope.join();
+      scope.rethrow();
+      throw; // not reached
+    }
+  };
+  if constexpr (std::is_void_v<value>) {
+    run();
+    scope.join();
+    scope.rethrow();
+  } else {
+    value kept = run();
+    scope.join();
+    scope.rethrow();
+    return kept;
+  }
+}
+
+/// As above on any thread, see `fork_join`.
+template <class F>
+  requires std::invocable<F, fork_scope&>
+auto with_fork_scope(runtime& on, F&& body) {
+  const detail::fork_guest here(on.scheduler());
+  return with_fork_scope(std::forward<F>(body));
+}
+
+} // namespace weir
