@@ -8,6 +8,7 @@
 #include <utility>
 
 #if __has_include(<weir/fork_join.hpp>)
+#include <weir/fork_join.hpp>
 #define BENCH_HAS_FORK
 #endif
 #if __has_include(<weir/parallel_for.hpp>)

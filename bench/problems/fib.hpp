@@ -18,7 +18,7 @@ namespace bench {
 class fib {
  public:
   static constexpr const char* name = "fib36";
-  static constexpr int n = 36;
+  static constexpr int index = 36;
   static constexpr int iterations = 1;
   static void reset() {}
   static bool correct(long result) { return result == 14930352; }
@@ -55,13 +55,13 @@ class fib {
 #endif
 
   static void add_all() {
-    add<fib, serial_peer>("serial", {1}, [](fib&) { return serial(n); });
+    add<fib, serial_peer>("serial", {1}, [](fib&) { return serial(index); });
 #ifdef BENCH_HAS_FORK
-    add<fib, weir_peer>("weir-functions", {1, 2}, [](fib&) { return functions(n); });
+    add<fib, weir_peer>("weir-functions", {1, 2}, [](fib&) { return functions(index); });
 #endif
-    add<fib, weir_peer>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(n); });
+    add<fib, weir_peer>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(index); });
 #ifdef BENCH_HAS_TBB
-    add<fib, tbb_peer>("onetbb", {1, 2}, [](fib&) { return onetbb(n); });
+    add<fib, tbb_peer>("onetbb", {1, 2}, [](fib&) { return onetbb(index); });
 #endif
   }
 };

@@ -22,16 +22,17 @@ namespace bench {
 class nqueens {
  public:
   static constexpr const char* name = "nqueens14";
-  static constexpr int n = 14;
+  static constexpr int size = 14;
   static constexpr int iterations = 1;
   static void reset() {}
   static bool correct(int result) { return result == 365596; }
   static std::size_t bytes() { return 0; }
 
   /// The column of the queen of each row.
-  using board = std::array<char, n>;
+  using board = std::array<char, size>;
 
-  static bool legal(const board& b, int rows) {
+  /// Not inlined, so that all run the same instructions.
+  [[gnu::noinline]] static bool legal(const board& b, int rows) {
     for (int i = 0; i < rows; ++i) {
       const int p = b[static_cast<std::size_t>(i)];
       for (int j = i + 1; j < rows; ++j) {
@@ -45,7 +46,7 @@ class nqueens {
 
   /// The next board with one queen more than `rows`, from `column` on.
   static bool next(board& b, int rows, int& column) {
-    for (; column < n; ++column) {
+    for (; column < size; ++column) {
       b[static_cast<std::size_t>(rows)] = static_cast<char>(column);
       if (legal(b, rows + 1))
         return true;
@@ -54,7 +55,7 @@ class nqueens {
   }
 
   static int serial(board b, int rows) {
-    if (rows == n)
+    if (rows == size)
       return 1;
     int sum = 0;
     for (int column = 0; next(b, rows, column); ++column)
@@ -63,25 +64,23 @@ class nqueens {
   }
 
 #ifdef BENCH_HAS_FORK
-  static int functions(board b, int rows) {
-    if (rows == n)
+  static int functions(board b, int rows, int column) {
+    if (rows == size)
       return 1;
-    std::array<int, n> sums{};
-    weir::with_fork_scope([&](weir::fork_scope& children) {
-      for (int column = 0; next(b, rows, column); ++column)
-        children.fork([b, rows, &sum = sums[static_cast<std::size_t>(column)]] {
-          sum = functions(b, rows + 1);
-        });
-    });
-    return std::accumulate(sums.begin(), sums.end(), 0);
+    if (!next(b, rows, column))
+      return 0;
+    const auto [child, others] =
+        weir::fork_join([b, rows] { return functions(b, rows + 1, 0); },
+                        [b, rows, column] { return functions(b, rows, column + 1); });
+    return child + others;
   }
 #endif
 
 #ifdef BENCH_HAS_TBB
   static int onetbb(board b, int rows) {
-    if (rows == n)
+    if (rows == size)
       return 1;
-    std::array<int, n> sums{};
+    std::array<int, size> sums{};
     tbb::task_group children;
     for (int column = 0; next(b, rows, column); ++column)
       children.run(
@@ -94,7 +93,7 @@ class nqueens {
   static void add_all() {
     add<nqueens, serial_peer>("serial", {1}, [](nqueens&) { return serial({}, 0); });
 #ifdef BENCH_HAS_FORK
-    add<nqueens, weir_peer>("weir-functions", {1, 2}, [](nqueens&) { return functions({}, 0); });
+    add<nqueens, weir_peer>("weir-functions", {1, 2}, [](nqueens&) { return functions({}, 0, 0); });
 #endif
 #ifdef BENCH_HAS_TBB
     add<nqueens, tbb_peer>("onetbb", {1, 2}, [](nqueens&) { return onetbb({}, 0); });

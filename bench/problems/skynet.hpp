@@ -40,15 +40,20 @@ class skynet {
 
 #ifdef BENCH_HAS_FORK
   static long functions(long first, long size) {
-    if (size == 1)
-      return first;
-    const long part = size / 10;
-    const auto child = [first, part](int i) {
-      return [first = first + i * part, part] { return functions(first, part); };
-    };
-    return std::apply([](auto... sums) { return (sums + ...); },
-                      weir::parallel_invoke(child(0), child(1), child(2), child(3), child(4),
-                                            child(5), child(6), child(7), child(8), child(9)));
+    return size == 1 ? first : children<10>(first, size / 10);
+  }
+  /// So many children of `size` leaves, by halves.
+  template <int Count>
+  static long children(long first, long size) {
+    if constexpr (Count == 1) {
+      return functions(first, size);
+    } else {
+      constexpr int half = Count / 2;
+      const auto [a, b] =
+          weir::fork_join([=] { return children<half>(first, size); },
+                          [=] { return children<Count - half>(first + half * size, size); });
+      return a + b;
+    }
   }
 #endif
 

@@ -17,7 +17,11 @@
 #include <tbb/parallel_sort.h>
 #endif
 #ifdef _OPENMP
+// It uses what C++20 has deprecated, where Clang sees it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #include <parallel/algorithm>
+#pragma GCC diagnostic pop
 #endif
 
 namespace bench {

@@ -122,15 +122,23 @@ class uts {
 
 #ifdef BENCH_HAS_FORK
   static uts_count functions(const uts_node& node) {
-    const std::uint32_t children = Tree::children(node);
-    if (children == 0)
+    const std::uint32_t count = Tree::children(node);
+    if (count == 0)
       return {1, 1, node.depth};
-    uts_counts counts(children);
-    weir::with_fork_scope([&](weir::fork_scope& scope) {
-      for (std::uint32_t i = 0; i < children; ++i)
-        scope.fork([&node, i, &count = counts[i]] { count = functions(uts_child(node, i)); });
-    });
-    return counts.sum();
+    uts_count total = children(node, 0, count);
+    ++total.nodes;
+    return total;
+  }
+  /// So many children of the node, by halves.
+  static uts_count children(const uts_node& node, std::uint32_t first, std::uint32_t count) {
+    if (count == 1)
+      return functions(uts_child(node, first));
+    const std::uint32_t half = count / 2;
+    auto [total, others] = weir::fork_join(
+        [&node, first, half] { return children(node, first, half); },
+        [&node, first, half, count] { return children(node, first + half, count - half); });
+    total.add(others);
+    return total;
   }
 #endif
 
