@@ -40,4 +40,5 @@ int main(int argc, char** argv) {
     return 1;
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  return bench::failed ? 1 : 0;
 }

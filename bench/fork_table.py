@@ -55,7 +55,9 @@ def table(paths):
                  for peer in PEERS]
         cells += [ratio("oneTBB", "weir functions"), ratio("oneTBB", "weir coroutines"),
                   ratio("OpenMP", "weir functions"), ratio("weir functions", "serial")]
-        peaks = [statistics.median(values) for values in memory[problem, workers].values()]
+        kinds = [kind for each in PEERS.values() for kind in each]
+        peaks = [statistics.median(memory[problem, workers][kind]) for kind in kinds
+                 if memory[problem, workers][kind]]
         cells.append(", ".join(f"{peak:.1f}" for peak in peaks) or "–")
         lines.append(f"| {problem} | {workers} | " + " | ".join(cells) + " |")
     return "\n".join(lines + ["", machine(context)])

@@ -21,6 +21,9 @@ namespace bench {
 /// Whether runs report the peak of the process's memory. Of use if the process runs one of them.
 inline bool reports_memory = false;
 
+/// Whether a run has given a wrong result.
+inline bool failed = false;
+
 /// The largest resident set that this process has had, in bytes. Not from getrusage(), which also
 /// remembers the process that this one was before exec.
 inline std::size_t peak_memory() {
@@ -44,8 +47,10 @@ void measure(benchmark::State& state, Run run) {
     const auto start = std::chrono::steady_clock::now();
     const auto result = peer.run([&] { return run(problem); });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    if (!problem.correct(result))
+    if (!problem.correct(result)) {
+      failed = true;
       state.SkipWithError("wrong result");
+    }
     return elapsed.count();
   };
   if (Problem::iterations > 1)

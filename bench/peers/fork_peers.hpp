@@ -11,7 +11,10 @@
 #include <weir/fork_join.hpp>
 #define BENCH_HAS_FORK
 #endif
-#if __has_include(<weir/parallel_for.hpp>)
+#if __has_include(<weir/parallel_sort.hpp>)
+#include <weir/parallel_for.hpp>
+#include <weir/parallel_reduce.hpp>
+#include <weir/parallel_sort.hpp>
 #define BENCH_HAS_LOOPS
 #endif
 
