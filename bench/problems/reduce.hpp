@@ -47,7 +47,8 @@ class reduction {
     });
 #ifdef BENCH_HAS_LOOPS
     add<reduction, weir_peer>("weir-functions", {1, 2}, [](reduction& r) {
-      return weir::parallel_transform_reduce(r.values_, std::uint64_t{0}, std::plus<>(), square);
+      return weir::parallel_transform_reduce(r.values_, std::uint64_t{0}, std::plus<>(),
+                                             [](std::uint32_t x) { return square(x); });
     });
 #endif
 #ifdef BENCH_HAS_TBB
