@@ -17,7 +17,7 @@ namespace weir::detail {
 
 class fork_guests {
  public:
-  /// Guests beyond these fork too, but no thief knows of them.
+  /// Guests beyond these fork nothing: they run everything themselves.
   static constexpr std::size_t largest = 64;
 
   fork_guests() { free_.reserve(largest); }
@@ -70,13 +70,14 @@ class fork_guests {
     free_.push_back(&stack);
   }
   void count_ended() noexcept {
-    // Release: as thread_state::count_ended.
-    ended_.fetch_add(1, std::memory_order_release);
+    // As thread_state::count_ended. Seq_cst, with the load in ended(): S3, the guest looks at the
+    // state afterwards, and whoever moves the state on looks at this.
+    ended_.fetch_add(1, std::memory_order_seq_cst);
   }
 
   // The scheduler.
   [[nodiscard]] std::uint64_t ended() const noexcept {
-    return ended_.load(std::memory_order_acquire); // pairs with count_ended
+    return ended_.load(std::memory_order_seq_cst); // pairs with count_ended
   }
   void wait_for_all() const noexcept {
     while (inside_.load(std::memory_order_acquire) != 0) // pairs with leave

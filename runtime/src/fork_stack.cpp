@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "scheduler.hpp"
 
-#include <weir/detail/child.hpp>
 #include <weir/detail/fork_stack.hpp>
+#include <weir/detail/forked_tasks.hpp>
 #include <weir/error.hpp>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constinit thread_local fork_stack* this_forks = &no_forks;
 
 fork_stack::fork_stack(scheduler& home)
-    : home_(&home), slots_(std::make_unique<fork_slot[]>(capacity)) {
+    : home_(&home), slots_(std::make_unique<fork_slot[]>(capacity + reserve)) {
   top_ = bottom_ = slots_.get();
   floor_.store(bottom_, relaxed); // nobody knows of it yet
 }
@@ -56,7 +56,7 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   require_forks();
   if (stop_requested())
     return fork_start::stopped;
-  if (top_ == bottom_ + capacity)
+  if (slots_ == nullptr || top_ >= bottom_ + capacity)
     return fork_start::full;
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -65,18 +65,33 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   return fork_start::forked;
 }
 
+bool fork_stack::push_coroutine_slow(fork_slot::run_function run, void* data, bool first) noexcept {
+  if (slots_ == nullptr || (first && top_ >= bottom_ + capacity))
+    return false;
+  top_->run.store(run, relaxed);
+  top_->data.store(data, relaxed);
+  ++top_;
+  publish();
+  return true;
+}
+
 void fork_stack::publish() noexcept {
   auto seen = word_.load(relaxed); // only thieves write it otherwise, and they write no data
   thread_state& thread = *thread_;
+  const std::size_t count = index(top_);
+  // The oldest first: scopes are made from there down, and change which one is the running task's.
+  for (std::size_t i = split(seen); i < count; ++i) {
+    void* const data = slots_[i].data.load(relaxed);
+    if (is_unpublished_coroutine(data))
+      slots_[i].data.store(forked_tasks::publish(data), relaxed);
+  }
   task_scope* const task = running_task(thread);
   if (task != nullptr)
     task->observe_stop();
   context_node* const context = current_context(thread);
-  const std::size_t count = index(top_);
   for (std::size_t i = split(seen); i < count; ++i) {
     fork_slot& slot = slots_[i];
-    auto* const data = slot.data.load(relaxed);
-    if ((reinterpret_cast<std::uintptr_t>(data) & coroutine_mark) != 0)
+    if (is_coroutine(slot.data.load(relaxed)))
       continue;
     slot.scope.store(task, relaxed);
     slot.context.store(context, relaxed);
@@ -119,6 +134,11 @@ void fork_stack::publish_rest() noexcept {
     publish();
 }
 
+void fork_stack::pin_rest() noexcept {
+  publish_rest();
+  pinned_ = index(top_);
+}
+
 fork_end fork_stack::take_back() noexcept {
   fork_slot& slot = *top_;
   const std::size_t at = index(&slot);
@@ -137,12 +157,14 @@ fork_end fork_stack::take_back() noexcept {
   }
   while (tail(seen) <= at) {
     // Half of what is public comes back, this one with it; the oldest stays public.
-    const std::size_t keep = tail(seen) + (at - tail(seen) + 1) / 2;
+    const std::size_t keep =
+        std::max(tail(seen) + (at - tail(seen) + 1) / 2, std::min(at, pinned_));
     // Acquire-release: goes on with the release sequence that thieves acquire. On failure a thief
     // has raised the tail.
     if (!word_.compare_exchange_weak(seen, changed(seen, tail(seen), keep),
                                      std::memory_order_acq_rel, relaxed))
       continue;
+    pinned_ = std::min(pinned_, at);
     if (keep != tail(seen)) {
       set_hints();
     } else {
@@ -157,6 +179,7 @@ fork_end fork_stack::take_back() noexcept {
 
 void fork_stack::forget_stolen() noexcept {
   const std::size_t at = index(top_);
+  pinned_ = std::min(pinned_, at);
   // Release: with nothing public no thief changes it; the next publication goes on from here.
   word_.store(changed(word_.load(relaxed), at, at), std::memory_order_release);
   floor_.store(top_, relaxed); // as above
@@ -198,9 +221,8 @@ bool fork_stack::steal(stolen_fork& taken) noexcept {
 }
 
 void stolen_fork::execute(thread_state& thread, fork_stack& thief) const noexcept {
-  const auto bits = reinterpret_cast<std::uintptr_t>(data);
-  if ((bits & fork_stack::coroutine_mark) != 0) {
-    run(reinterpret_cast<void*>(bits & ~fork_stack::coroutine_mark), thread);
+  if (fork_stack::is_coroutine(data)) {
+    run(data, thread);
     return;
   }
   slot->thief.store(&thief, relaxed); // a hint for the owner
@@ -277,8 +299,9 @@ fork_end fork_stack::wait(fork_slot& slot) noexcept {
 }
 
 void fork_stack::park(fork_slot& slot, thread_state& thread) noexcept {
-  // Another worker stands in, so that neither tasks nor forks wait for this thread's return.
-  worker* const self = thread.home == home_ ? thread.self : nullptr;
+  // Another worker stands in, so that neither tasks nor forks wait for this thread's return. Also
+  // if it is a guest here: then for its own runtime.
+  worker* const self = thread.self;
   if (self != nullptr)
     self->enter_blocking();
   std::uint32_t seen = fork_slot::pending;
@@ -301,7 +324,7 @@ fork_guest::fork_guest(scheduler& home) {
   try {
     forks_ = home.guests().lend(home);
     if (forks_ == nullptr) {
-      unlisted_ = std::make_unique<fork_stack>(home);
+      unlisted_ = std::make_unique<fork_stack>(home, fork_stack::without_slots{});
       forks_ = unlisted_.get();
     }
   } catch (...) {
@@ -309,6 +332,8 @@ fork_guest::fork_guest(scheduler& home) {
     throw;
   }
   home_ = &home;
+  // This thread may run forks of other tasks before it comes back to those below.
+  this_forks->pin_all();
   forks_->attach(thread);
 }
 
@@ -321,13 +346,24 @@ fork_guest::~fork_guest() {
   home_->leave_guest(this_thread());
 }
 
+bool is_fork_guest(const scheduler& home) noexcept {
+  const fork_stack* at = this_forks;
+  while (at != nullptr && at->home() != &home)
+    at = at->before();
+  return at != nullptr;
+}
+
 void throw_fork_cancelled() {
   running_task(this_thread())->throw_cancelled();
 }
 
 void suppress_fork_error() noexcept {
+  suppress_fork_error(std::current_exception());
+}
+
+void suppress_fork_error(const std::exception_ptr& error) noexcept {
   try {
-    throw;
+    std::rethrow_exception(error);
   } catch (const task_cancelled&) {
     return;
   } catch (...) {

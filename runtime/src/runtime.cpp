@@ -2,6 +2,7 @@
 #include "scheduler.hpp"
 
 #include <weir/cpus.hpp>
+#include <weir/detail/fork_stack.hpp>
 #include <weir/error.hpp>
 #include <weir/runtime.hpp>
 
@@ -80,7 +81,7 @@ runtime::~runtime() {
     return;
   }
   scheduler_->request(detail::scheduler::state::stopping);
-  if (on_worker()) {
+  if (on_worker() || detail::is_fork_guest(*scheduler_)) {
     scheduler_->detach();
   } else {
     (void)scheduler_->wait_stopped();
@@ -99,6 +100,11 @@ void require_may_wait(const detail::scheduler& target, const char* request) {
         std::string("a worker must not wait for its own runtime to end: the task that waits "
                     "is part of it; call ") +
             request + "() instead");
+  if (detail::is_fork_guest(target))
+    throw error(errc::would_deadlock,
+                std::string("a thread must not wait for a runtime to end inside of its own forks "
+                            "there, which count as a task; call ") +
+                    request + "() instead");
 }
 
 } // namespace

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <mutex>
 #include <system_error>
-#include <vector>
 
 namespace weir::detail {
 
@@ -32,16 +31,21 @@ void error_sink::report(std::exception_ptr error) noexcept {
 
 namespace {
 
-/// The runtimes that exist, for whoever requests stop of a task that may have ended with its
-/// runtime. Never destroyed.
+/// The runtimes that exist in this process, for whoever requests stop of a task: it may run on any
+/// of them, or have ended with its own. Never destroyed. In a forked child the page is empty: the
+/// lock is free, and the parent's runtimes are not there.
 struct directory {
   sync::mutex mutex;
-  std::vector<scheduler*> all;
+  scheduler* first;
 };
 
 directory& existing() {
-  static directory& instance = *new directory;
-  return instance;
+  static const sync::wiped_page& page = []() -> const sync::wiped_page& {
+    const auto& made = *new sync::wiped_page;
+    ::new (made.get()) directory{};
+    return made;
+  }();
+  return *static_cast<directory*>(page.get());
 }
 
 error_sink* make_sink(const scheduler_options& options) {
@@ -59,16 +63,21 @@ scheduler::scheduler(scheduler_options options)
       manual_(options_.clock->manual()),
       // One queue for a manual clock, so that equal deadlines keep their order across workers.
       timers_(manual_ != nullptr ? 1 : std::min<std::size_t>(options_.max_workers, 64), now()) {
+  directory& all = existing();
   if (manual_ != nullptr)
     manual_->attach(*this);
-  const std::scoped_lock lock(existing().mutex);
-  existing().all.push_back(this);
+  const std::scoped_lock lock(all.mutex);
+  next_existing_ = std::exchange(all.first, this);
 }
 
 scheduler::~scheduler() {
   {
-    const std::scoped_lock lock(existing().mutex);
-    std::erase(existing().all, this);
+    directory& all = existing();
+    const std::scoped_lock lock(all.mutex);
+    scheduler** at = &all.first;
+    while (*at != this)
+      at = &(*at)->next_existing_;
+    *at = next_existing_;
   }
   if (manual_ != nullptr)
     manual_->detach(*this);
@@ -626,11 +635,11 @@ sink_ref sink_of(scheduler& target) noexcept {
   return target.sink();
 }
 
-void poison_forks(const scheduler& home) noexcept {
-  const std::scoped_lock lock(existing().mutex);
-  const auto& all = existing().all;
-  if (const auto found = std::find(all.begin(), all.end(), &home); found != all.end())
-    (*found)->poison_forks();
+void poison_forks() noexcept {
+  directory& all = existing();
+  const std::scoped_lock lock(all.mutex);
+  for (scheduler* s = all.first; s != nullptr; s = s->next_existing())
+    s->poison_forks();
 }
 
 bool is_forked(const scheduler& target) noexcept {

@@ -157,7 +157,7 @@ void task_scope::cancel_wait() noexcept {
   auto seen = wait_.load(std::memory_order_seq_cst);
   for (;;) {
     if (seen == 0) {
-      poison_forks(root_->home()); // it may be running, or have ended
+      poison_forks(); // it may be running, on a worker or guest of any runtime, or have ended
       return;
     }
     if (seen == not_started) {

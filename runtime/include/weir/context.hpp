@@ -61,7 +61,7 @@ class [[nodiscard("the value is set as long as this lives")]] context_scope {
     requires std::constructible_from<T, Args...>
   explicit context_scope(const context_key<T>& key, Args&&... args) {
     // What was forked before does not see the value.
-    detail::this_forks->publish_all();
+    detail::this_forks->pin_all();
     auto*& place = detail::context_place(detail::this_thread());
     auto* const node = new typename context_key<T>::value_node(key, detail::context_ref::of(place),
                                                                std::forward<Args>(args)...);

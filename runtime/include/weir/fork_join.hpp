@@ -12,6 +12,7 @@
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_scope.hpp>
 #include <weir/runtime.hpp>
+#include <weir/this_task.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -101,7 +102,7 @@ class forked_call {
         return call_fork(std::forward<First>(f));
       } catch (...) {
         try {
-          (void)run_here();
+          (void)run_unless_stopped();
         } catch (...) {
           suppress_fork_error();
         }
@@ -109,7 +110,7 @@ class forked_call {
       }
     };
     // Braces: in this order.
-    return std::tuple<forked_value_t<First>, value>{run_first(), run_here()};
+    return std::tuple<forked_value_t<First>, value>{run_first(), run_unless_stopped()};
   }
 
   /// Ends the fork while another exception is on its way.
@@ -125,6 +126,11 @@ class forked_call {
   }
 
  private:
+  value run_unless_stopped() {
+    this_task::check_stop();
+    return run_here();
+  }
+
   stored_callable<F> f_;
   union {
     result<value> outcome_; // constructed by the thief
@@ -289,7 +295,7 @@ class fork_scope {
 
   /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
   /// scope's own thread, while no fork of an inner scope or `fork_join` is open; by others, or if
-  /// more than a thousand forks are open, `f` runs here and now.
+  /// more than 960 forks are open, `f` runs here and now.
   ///
   /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
   /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.
@@ -299,6 +305,9 @@ class fork_scope {
     using callable = std::decay_t<F>;
     if (detail::this_forks == forks_ && forks_->top() == next_) [[likely]] {
       auto made = std::make_unique<child_of<callable>>(std::forward<F>(f));
+      if (auto* const context = detail::current_context(forks_->thread()); context != context_)
+          [[unlikely]]
+        made->context = detail::context_ref::of(context);
       child* const data = made.get();
       if (forks_->push(&child_of<callable>::run_stolen, data) ||
           started(forks_->push_slow(&child_of<callable>::run_stolen, data))) [[likely]] {
@@ -314,7 +323,7 @@ class fork_scope {
 
  private:
   template <class F>
-  friend auto with_fork_scope(F&& body);
+  friend std::invoke_result_t<F, fork_scope&> with_fork_scope(F&& body);
 
   struct child {
     using finish_function = void (*)(child&, detail::fork_end how, fork_scope& scope) noexcept;
@@ -326,6 +335,30 @@ class fork_scope {
     /// Runs it unless that was done, keeps its exception and destroys it.
     finish_function finish;
     std::exception_ptr error;
+    // That of the fork, if it is another one than at the scope's begin: it may be over before the
+    // child starts.
+    detail::context_ref context;
+  };
+
+  /// Runs a child in its own context, if it has one.
+  class child_context {
+   public:
+    child_context(detail::thread_state& thread, const child& c) noexcept {
+      if (c.context.get() == nullptr)
+        return;
+      place_ = &detail::context_place(thread);
+      before_ = std::exchange(*place_, c.context.get());
+    }
+    child_context(const child_context&) = delete;
+    child_context& operator=(const child_context&) = delete;
+    ~child_context() {
+      if (place_ != nullptr)
+        *place_ = before_;
+    }
+
+   private:
+    detail::context_node** place_ = nullptr;
+    detail::context_node* before_ = nullptr;
   };
 
   template <class F>
@@ -335,8 +368,9 @@ class fork_scope {
     template <class G>
     explicit child_of(G&& g) : child(&finish_here), f(std::forward<G>(g)) {}
 
-    static void run_stolen(void* self, detail::thread_state&) noexcept {
+    static void run_stolen(void* self, detail::thread_state& thread) noexcept {
       auto& c = static_cast<child_of&>(*static_cast<child*>(self));
+      const child_context here(thread, c);
       try {
         std::invoke(std::move(c.f));
       } catch (...) {
@@ -345,19 +379,22 @@ class fork_scope {
     }
     static void finish_here(child& self, detail::fork_end how, fork_scope& scope) noexcept {
       const std::unique_ptr<child_of> owned(static_cast<child_of*>(&self));
-      if (how == detail::fork_end::untouched)
+      if (how == detail::fork_end::untouched) {
+        const child_context here(scope.forks_->thread(), *owned);
         scope.run_here(std::move(owned->f));
-      else if (how == detail::fork_end::dropped)
+      } else if (how == detail::fork_end::dropped) {
         scope.dropped_ = true;
-      else if (owned->error != nullptr)
+      } else if (owned->error != nullptr) {
         scope.failed(std::move(owned->error));
+      }
     }
 
     F f;
   };
 
   explicit fork_scope(detail::fork_stack& forks) noexcept
-      : forks_(&forks), first_(forks.top()), next_(first_) {}
+      : forks_(&forks), context_(detail::current_context(forks.thread())), first_(forks.top()),
+        next_(first_) {}
   ~fork_scope() = default;
 
   /// Throws `task_cancelled` if the fork was refused.
@@ -381,7 +418,7 @@ class fork_scope {
     if (error_ == nullptr)
       error_ = std::move(error);
     else
-      detail::suppress_fork_error();
+      detail::suppress_fork_error(error);
   }
 
   void join() noexcept {
@@ -403,6 +440,7 @@ class fork_scope {
   }
 
   detail::fork_stack* const forks_;
+  detail::context_node* const context_;
   detail::fork_slot* const first_;
   detail::fork_slot* next_;
   bool dropped_ = false;
@@ -424,7 +462,7 @@ class fork_scope {
 /// have not started do not, and `task_cancelled` is thrown. Waits as `fork_join` does; throws
 /// `errc::not_on_worker` as that.
 template <class F>
-auto with_fork_scope(F&& body) {
+std::invoke_result_t<F, fork_scope&> with_fork_scope(F&& body) {
   detail::require_forks();
   fork_scope scope(*detail::this_forks);
   using value = std::invoke_result_t<F, fork_scope&>;
@@ -453,7 +491,7 @@ auto with_fork_scope(F&& body) {
 /// As above on any thread, see `fork_join`.
 template <class F>
   requires std::invocable<F, fork_scope&>
-auto with_fork_scope(runtime& on, F&& body) {
+std::invoke_result_t<F, fork_scope&> with_fork_scope(runtime& on, F&& body) {
   const detail::fork_guest here(on.scheduler());
   return with_fork_scope(std::forward<F>(body));
 }

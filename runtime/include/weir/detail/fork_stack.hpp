@@ -27,6 +27,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 namespace weir::detail {
@@ -82,12 +83,16 @@ enum class fork_start : std::uint8_t {
 
 class WEIR_API fork_stack {
  public:
-  static constexpr std::size_t capacity = 1023;
+  static constexpr std::size_t capacity = 960;
+  static constexpr std::size_t reserve = 64;
 
   /// Of no thread: its first fork throws `errc::not_on_worker`.
   constexpr fork_stack() noexcept {}
   /// Of a worker or guest of `home`. Throws `std::bad_alloc`.
   explicit fork_stack(scheduler& home);
+  struct without_slots {};
+  /// As above, where nothing can be forked: parents run everything at once.
+  fork_stack(scheduler& home, without_slots) noexcept : home_(&home) {}
   fork_stack(const fork_stack&) = delete;
   fork_stack& operator=(const fork_stack&) = delete;
   ~fork_stack();
@@ -112,6 +117,12 @@ class WEIR_API fork_stack {
   /// Forks and makes it public. Throws `errc::not_on_worker`.
   [[nodiscard]] fork_start push_slow(fork_slot::run_function run, void* data);
 
+  /// As push_slow() of a coroutine. \return false if it was not forked: the stack is full, or the
+  /// thread has none. Only the `first` of a join's coroutines is refused: slots in reserve are there
+  /// for the others.
+  [[nodiscard]] bool push_coroutine_slow(fork_slot::run_function run, void* data,
+                                         bool first) noexcept;
+
   /// Joins the newest fork. \return whether it is simply there: the parent runs it. Otherwise
   /// pop_slow() or pop_coroutine_slow() must be called.
   [[nodiscard, gnu::always_inline]] bool pop() noexcept {
@@ -132,14 +143,22 @@ class WEIR_API fork_stack {
   }
 
   [[nodiscard]] fork_slot* top() const noexcept { return top_; }
-  /// Makes all private forks public, because the thread is about to block, or to change what they
-  /// were forked under.
+  /// Makes all private forks public, because the thread is about to block.
   void publish_all() noexcept {
     if (top_ != bottom_)
       publish_rest();
   }
+  /// As publish_all, because the thread is about to change what they were forked under: none of
+  /// them is written again.
+  void pin_all() noexcept {
+    if (top_ != bottom_)
+      pin_rest();
+  }
 
   [[nodiscard]] scheduler* home() const noexcept { return home_; }
+  [[nodiscard]] thread_state& thread() const noexcept { return *thread_; }
+  /// What the thread had before; null on threads without forks.
+  [[nodiscard]] fork_stack* before() const noexcept { return before_; }
 
   // Anybody.
 
@@ -169,16 +188,22 @@ class WEIR_API fork_stack {
     return stolen_.load(std::memory_order_relaxed);
   }
 
-  /// For coroutine forks: `data` carries this mark, and `prepare_coroutine_fork` is called before
-  /// the fork becomes public.
-  static constexpr std::uintptr_t coroutine_mark = 1;
+  /// The data of a coroutine carries one of two marks, see forked_tasks.hpp.
+  static constexpr std::uintptr_t unpublished_mark = 1;
+  static constexpr std::uintptr_t published_mark = 2;
+  [[nodiscard]] static bool is_unpublished_coroutine(const void* data) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(data) & unpublished_mark) != 0;
+  }
+  [[nodiscard]] static bool is_coroutine(const void* data) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(data) & (unpublished_mark | published_mark)) != 0;
+  }
 
  private:
   // The word.
   static constexpr std::uint64_t field = 0xfff;
   static constexpr std::uint64_t one_split = 1 << 12;
   static constexpr std::uint64_t one_version = 1 << 24;
-  static_assert(capacity < field);
+  static_assert(capacity + reserve < field);
   static constexpr std::size_t tail(std::uint64_t word) noexcept { return word & field; }
   static constexpr std::size_t split(std::uint64_t word) noexcept { return (word >> 12) & field; }
   static constexpr std::uint64_t changed(std::uint64_t word, std::size_t tail,
@@ -193,6 +218,7 @@ class WEIR_API fork_stack {
   [[nodiscard]] fork_end take_back() noexcept;
   void forget_stolen() noexcept;
   void publish_rest() noexcept;
+  void pin_rest() noexcept;
   void publish() noexcept;
   void set_hints() noexcept;
   [[nodiscard]] bool stop_requested() const noexcept;
@@ -213,6 +239,8 @@ class WEIR_API fork_stack {
   // How many more forks to publish for idle workers, and what had been stolen when this was set.
   std::size_t extra_ = 0;
   std::size_t last_tail_ = 0;
+  // Slots below stay public until they are joined. At most `split`.
+  std::size_t pinned_ = 0;
 
   // Read by each fork and join of the owner, written by it and by thieves when something changes.
   alignas(sync::line_size) sync::atomic<fork_slot*> guard_{nullptr};
@@ -241,9 +269,13 @@ class WEIR_API fork_guest {
  private:
   scheduler* home_ = nullptr;
   fork_stack* forks_ = nullptr;
-  // If the runtime has many guests already: thieves do not know of it.
+  // If the runtime has many guests already: nobody would find what is forked, nor may a thread be
+  // named as a thief whose stack goes with it.
   std::unique_ptr<fork_stack> unlisted_;
 };
+
+/// Whether the calling thread is inside of a guest's region of `home`, also below others.
+[[nodiscard]] WEIR_API bool is_fork_guest(const scheduler& home) noexcept;
 
 /// Throws `errc::not_on_worker` if the calling thread has no forks.
 WEIR_API void require_forks();
@@ -251,8 +283,9 @@ WEIR_API void require_forks();
 /// Throws `task_cancelled` for the running task.
 [[noreturn]] WEIR_API void throw_fork_cancelled();
 
-/// In a handler: counts the exception, which gives way to another one of the same join. Stopped as
-/// asked does not count.
+/// Counts an exception that gives way to another one of the same join: the one that is being
+/// handled, or the given one. Stopped as asked does not count.
 WEIR_API void suppress_fork_error() noexcept;
+WEIR_API void suppress_fork_error(const std::exception_ptr& error) noexcept;
 
 } // namespace weir::detail

@@ -132,8 +132,8 @@ WEIR_API void schedule_fork(scheduler& target, thread_state& thread, job& j) noe
 /// Runs `j` when the current job has unwound to the worker's loop, or schedules it.
 WEIR_API void schedule_chained(scheduler& target, thread_state& thread, job& j) noexcept;
 
-/// Makes all owners of forks look whether stop was requested of what they run. `home` may be gone.
-WEIR_API void poison_forks(const scheduler& home) noexcept;
+/// Makes all owners of forks in this process look whether stop was requested of what they run.
+WEIR_API void poison_forks() noexcept;
 
 /// Counts an exception that a combinator throws in the parent.
 WEIR_API void count_grouped(scheduler& home) noexcept;
