@@ -160,12 +160,7 @@ inline publish() {
   atomic {
     !promised; // seq_cst, a release
 #ifdef CONTEXTS
-    // What was public before has its context already.
-#ifdef MUTANT_STAMP_AGAIN
     i = split;
-#else
-    i = (split < base -> base : split);
-#endif
     do
     :: i < top -> context[i] = my_context; i++
     :: else -> break
@@ -185,6 +180,18 @@ inline publish() {
   };
   set_hints()
 }
+
+// What is older than a context_scope stays public until it is joined.
+#ifdef CONTEXTS
+inline keep_pinned() {
+  pinned = (pinned < at -> pinned : at);
+#ifndef MUTANT_NO_PIN
+  split = (split < pinned -> pinned : split)
+#endif
+}
+#else
+#define keep_pinned() skip
+#endif
 
 inline take_back() {
   if
@@ -216,6 +223,7 @@ inline take_back() {
        :: else ->
           flush_all();
           split = tail + (at - tail + 1) / 2;
+          keep_pinned();
           new_version();
           how = (split > tail -> RESET : UNTOUCHED)
        fi;
@@ -235,7 +243,7 @@ inline take_back() {
 
 inline forget_stolen() {
   // A plain store: before and after it nothing is public.
-  d_step { assert(nothing_public && !promised); tail = at; split = at; new_version() };
+  d_step { assert(nothing_public && !promised); tail = at; split = at; keep_pinned(); new_version() };
   store_floor(at);
   store_guard(0)
 }
@@ -277,7 +285,7 @@ active proctype owner() {
   bool poison, pushes;
 #ifdef CONTEXTS
   bit my_context, scoped;
-  byte base;
+  byte base, pinned;
 #else
 #define base 0
 #endif
@@ -291,7 +299,7 @@ active proctype owner() {
        :: top < my_guard
        :: else ->
           if
-          :: stop -> pushes = false; job = JOBS
+          :: stop && !is_coroutine(job + 1) -> pushes = false; job = JOBS
           :: else -> how = SHARE
           fi
        fi;
@@ -361,7 +369,7 @@ active proctype owner() {
      :: split < top -> publish()
      :: else
      fi;
-     d_step { base = top; my_context = 1 }
+     d_step { pinned = top; base = top; my_context = 1 }
   :: atomic { base > 0 && top == base -> base = 0; my_context = 0 } // and ends
 #endif
 
