@@ -7,17 +7,6 @@
 #include <cstddef>
 #include <utility>
 
-#if __has_include(<weir/fork_join.hpp>)
-#include <weir/fork_join.hpp>
-#define BENCH_HAS_FORK
-#endif
-#if __has_include(<weir/parallel_sort.hpp>)
-#include <weir/parallel_for.hpp>
-#include <weir/parallel_reduce.hpp>
-#include <weir/parallel_sort.hpp>
-#define BENCH_HAS_LOOPS
-#endif
-
 #ifdef BENCH_HAS_TBB
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>

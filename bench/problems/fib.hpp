@@ -26,7 +26,6 @@ class fib {
 
   static long serial(int n) { return n < 2 ? n : serial(n - 1) + serial(n - 2); }
 
-#ifdef BENCH_HAS_FORK
   static long functions(int n) {
     if (n < 2)
       return n;
@@ -34,7 +33,6 @@ class fib {
         weir::fork_join([n] { return functions(n - 1); }, [n] { return functions(n - 2); });
     return a + b;
   }
-#endif
 
   static weir::task<long> coroutines(int n) {
     if (n < 2)
@@ -56,9 +54,7 @@ class fib {
 
   static void add_all() {
     add<fib, serial_peer>("serial", {1}, [](fib&) { return serial(index); });
-#ifdef BENCH_HAS_FORK
     add<fib, weir_peer>("weir-functions", {1, 2}, [](fib&) { return functions(index); });
-#endif
     add<fib, weir_peer>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(index); });
 #ifdef BENCH_HAS_TBB
     add<fib, tbb_peer>("onetbb", {1, 2}, [](fib&) { return onetbb(index); });

@@ -37,12 +37,10 @@ class loop {
         l.body(i);
       return true;
     });
-#ifdef BENCH_HAS_LOOPS
     add<Derived, weir_peer>("weir-functions", {1, 2}, [](Derived& l) {
       weir::parallel_for(std::size_t{0}, size, [&l](std::size_t i) { l.body(i); });
       return true;
     });
-#endif
 #ifdef BENCH_HAS_TBB
     add<Derived, tbb_peer>("onetbb", {1, 2}, [](Derived& l) {
       tbb::parallel_for(tbb::blocked_range<std::size_t>(0, size),

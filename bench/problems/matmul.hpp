@@ -97,11 +97,9 @@ class matmul {
         g();
       });
     });
-#ifdef BENCH_HAS_FORK
     add<matmul, weir_peer>("weir-functions", {1, 2}, [](matmul& m) {
       return m.run([](const auto& f, const auto& g) { weir::fork_join(f, g); });
     });
-#endif
 #ifdef BENCH_HAS_TBB
     add<matmul, tbb_peer>("onetbb", {1, 2}, [](matmul& m) {
       return m.run([](const auto& f, const auto& g) { tbb::parallel_invoke(f, g); });

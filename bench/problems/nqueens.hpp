@@ -63,7 +63,6 @@ class nqueens {
     return sum;
   }
 
-#ifdef BENCH_HAS_FORK
   static int functions(board b, int rows, int column) {
     if (rows == size)
       return 1;
@@ -74,7 +73,6 @@ class nqueens {
                         [b, rows, column] { return functions(b, rows, column + 1); });
     return child + others;
   }
-#endif
 
 #ifdef BENCH_HAS_TBB
   static int onetbb(board b, int rows) {
@@ -92,9 +90,7 @@ class nqueens {
 
   static void add_all() {
     add<nqueens, serial_peer>("serial", {1}, [](nqueens&) { return serial({}, 0); });
-#ifdef BENCH_HAS_FORK
     add<nqueens, weir_peer>("weir-functions", {1, 2}, [](nqueens&) { return functions({}, 0, 0); });
-#endif
 #ifdef BENCH_HAS_TBB
     add<nqueens, tbb_peer>("onetbb", {1, 2}, [](nqueens&) { return onetbb({}, 0); });
 #endif

@@ -45,12 +45,10 @@ class reduction {
         sum += square(x);
       return sum;
     });
-#ifdef BENCH_HAS_LOOPS
     add<reduction, weir_peer>("weir-functions", {1, 2}, [](reduction& r) {
       return weir::parallel_transform_reduce(r.values_, std::uint64_t{0}, std::plus<>(),
                                              [](std::uint32_t x) { return square(x); });
     });
-#endif
 #ifdef BENCH_HAS_TBB
     add<reduction, tbb_peer>("onetbb", {1, 2}, [](reduction& r) {
       using range = tbb::blocked_range<const std::uint32_t*>;

@@ -38,7 +38,6 @@ class skynet {
     return sum;
   }
 
-#ifdef BENCH_HAS_FORK
   static long functions(long first, long size) {
     return size == 1 ? first : children<10>(first, size / 10);
   }
@@ -55,7 +54,6 @@ class skynet {
       return a + b;
     }
   }
-#endif
 
   static weir::task<long> coroutines(long first, long size) {
     if (size == 1)
@@ -87,9 +85,7 @@ class skynet {
 
   static void add_all() {
     add<skynet, serial_peer>("serial", {1}, [](skynet&) { return serial(0, leaves); });
-#ifdef BENCH_HAS_FORK
     add<skynet, weir_peer>("weir-functions", {1, 2}, [](skynet&) { return functions(0, leaves); });
-#endif
     add<skynet, weir_peer>("weir-coroutines", {1, 2},
                            [](skynet&) { return coroutines(0, leaves); });
 #ifdef BENCH_HAS_TBB

@@ -51,12 +51,10 @@ class sorting {
       std::sort(s.values_.begin(), s.values_.end());
       return true;
     });
-#ifdef BENCH_HAS_LOOPS
     add<sorting, weir_peer>("weir-functions", {1, 2}, [](sorting& s) {
       weir::parallel_sort(s.values_.begin(), s.values_.end());
       return true;
     });
-#endif
 #ifdef BENCH_HAS_TBB
     add<sorting, tbb_peer>("onetbb", {1, 2}, [](sorting& s) {
       tbb::parallel_sort(s.values_.begin(), s.values_.end());

@@ -120,7 +120,6 @@ class uts {
     return total;
   }
 
-#ifdef BENCH_HAS_FORK
   static uts_count functions(const uts_node& node) {
     const std::uint32_t count = Tree::children(node);
     if (count == 0)
@@ -140,7 +139,6 @@ class uts {
     total.add(others);
     return total;
   }
-#endif
 
 #ifdef BENCH_HAS_TBB
   static uts_count onetbb(const uts_node& node) {
@@ -158,10 +156,8 @@ class uts {
 
   static void add_all() {
     add<uts, serial_peer>("serial", {1}, [](uts&) { return serial(uts_root(Tree::seed)); });
-#ifdef BENCH_HAS_FORK
     add<uts, weir_peer>("weir-functions", {1, 2},
                         [](uts&) { return functions(uts_root(Tree::seed)); });
-#endif
 #ifdef BENCH_HAS_TBB
     add<uts, tbb_peer>("onetbb", {1, 2}, [](uts&) { return onetbb(uts_root(Tree::seed)); });
 #endif
