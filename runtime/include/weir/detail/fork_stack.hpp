@@ -125,8 +125,10 @@ class WEIR_API fork_stack {
 
   /// Joins the newest fork. \return whether it is simply there: the parent runs it. Otherwise
   /// pop_slow() or pop_coroutine_slow() must be called.
-  [[nodiscard, gnu::always_inline]] bool pop() noexcept {
-    fork_slot* const slot = top_ - 1;
+  [[nodiscard, gnu::always_inline]] bool pop() noexcept { return pop(top_ - 1); }
+  /// The same by one who knows which slot that is. Not to be read back: each load of the top would
+  /// wait for the store just before, and a recursion would run at the pace of that chain.
+  [[nodiscard, gnu::always_inline]] bool pop(fork_slot* slot) noexcept {
     top_ = slot;
     // Relaxed: a hint (F4).
     return slot >= floor_.load(std::memory_order_relaxed);
