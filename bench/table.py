@@ -52,20 +52,31 @@ def table(paths):
             best = max(others) if more_is_better else min(others)
             ratio = f"{medians['weir'] / best if more_is_better else best / medians['weir']:.2f}×"
         lines.append(f"| {name} | {unit} | " + " | ".join(cells) + f" | {ratio} |")
+    return "\n".join(lines + ["", machine(context)])
+
+
+def machine(context):
+    """What ran the benchmarks, and when."""
     cpu = re.search(r"^model name\s*:\s*(.*)$", open("/proc/cpuinfo", encoding="utf-8").read(), re.M)
-    lines.append("")
-    lines.append(f"{context['date'][:10]}, {context['num_cpus']} CPUs ({cpu.group(1) if cpu else 'unknown'}), "
-                 f"load {context['load_avg'][0]:.2f} at the start.")
-    return "\n".join(lines)
+    return (f"{context['date'][:10]}, {context['num_cpus']} CPUs ({cpu.group(1) if cpu else 'unknown'}), "
+            f"load {context['load_avg'][0]:.2f} at the start.")
+
+
+def arguments_of(arguments):
+    """The files of results, and the page to put the table into or None."""
+    return (arguments[:-2], arguments[-1]) if "--into" in arguments[-2:-1] else (arguments, None)
+
+
+def put(text, page, mark):
+    """Prints the text, or puts it between two comments of the page: `mark` and "end of `mark`"."""
+    if page is None:
+        print(text)
+        return
+    before = open(page, encoding="utf-8").read()
+    marked = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)", re.S)
+    open(page, "w", encoding="utf-8").write(marked.sub(lambda m: m[1] + text + "\n" + m[2], before))
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    target = arguments[-1] if "--into" in arguments[-2:-1] else None
-    text = table(arguments[:-2] if target else arguments)
-    if target:
-        page = open(target, encoding="utf-8").read()
-        marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.S)
-        open(target, "w", encoding="utf-8").write(marked.sub(lambda m: m[1] + text + "\n" + m[2], page))
-    else:
-        print(text)
+    results, into = arguments_of(sys.argv[1:])
+    put(table(results), into, "table")

@@ -7,11 +7,14 @@ namespace weir::detail {
 child::~child() = default;
 join::~join() = default;
 
+void throw_not_startable() {
+  throw_error(errc::no_state, "a combinator was given a task that is empty or was awaited before; "
+                              "give it a new one");
+}
+
 void child::require_startable() const {
   if (coroutine_ == nullptr || coroutine_->continuation != nullptr)
-    throw_error(errc::no_state,
-                "a combinator was given a task that is empty or was awaited before; "
-                "give it a new one");
+    throw_not_startable();
 }
 
 void child::run_first(job& self, thread_state& thread) noexcept {
@@ -83,26 +86,26 @@ void join::throw_cancelled_as(const child& which) const {
   throw task_cancelled(which.reason());
 }
 
-bool fork_join::launch(promise_base& parent) {
+bool fixed_join::launch(promise_base& parent) {
   require_startable();
-  if (!prepare(*parent.scope, parent))
+  if (!prepare(parent.scope(), parent))
     return false;
-  attach_children(*parent.scope);
+  attach_children(parent.scope());
   return start_children();
 }
 
-void fork_join::require_startable() const {
+void fixed_join::require_startable() const {
   for (const child* c = last_; c != nullptr; c = c->next)
     c->require_startable();
 }
 
-void fork_join::attach_children(const task_scope& parent) noexcept {
+void fixed_join::attach_children(const task_scope& parent) noexcept {
   for (child* c = last_; c != nullptr; c = c->next)
     c->attach(*this, parent, parent.context());
   enter(count_);
 }
 
-bool fork_join::start_children() noexcept {
+bool fixed_join::start_children() noexcept {
   child* c = last_;
   if (c == nullptr) {
     retract();
@@ -119,15 +122,33 @@ bool fork_join::start_children() noexcept {
   return true;
 }
 
-void fork_join::stop_children(const stop_reason& reason, const child* except) noexcept {
+void fixed_join::begin(promise_base& parent, context_node* context) noexcept {
+  task_scope& above = parent.scope();
+  above.observe_stop();
+  prepare_anyway(above, parent);
+  for (child* c = last_; c != nullptr; c = c->next)
+    c->attach(*this, above, context);
+  enter(count_ + 1);
+  (void)commit();
+  if (above.stop_requested()) // before the wait was prepared
+    stop_children(above.reason(), nullptr);
+}
+
+void fixed_join::schedule_children(thread_state& thread) noexcept {
+  scheduler& home = scope().home();
+  for (child* c = last_; c != nullptr; c = c->next)
+    schedule_fork(home, thread, *c);
+}
+
+void fixed_join::stop_children(const stop_reason& reason, const child* except) noexcept {
   for (child* c = last_; c != nullptr; c = c->next) {
     if (c != except)
       (void)c->scope().request_stop(reason);
   }
 }
 
-bool fork_join::forward_stop(suspension& self) noexcept {
-  auto& owner = static_cast<fork_join&>(self);
+bool fixed_join::forward_stop(suspension& self) noexcept {
+  auto& owner = static_cast<fixed_join&>(self);
   owner.stop_children(owner.scope().reason(), nullptr);
   return false;
 }

@@ -16,6 +16,11 @@ void all_join::failed(child& which, child_end how) noexcept {
     stop_children(reason_or(stop_cause::sibling_failed), &which);
 }
 
+void all_join::ended_before(child& which) noexcept {
+  if (const child_end how = which.how_ended(); how != child_end::value)
+    failed(which, how);
+}
+
 void all_join::child_ended(child& which, child_end how, thread_state&) noexcept {
   if (how != child_end::value)
     failed(which, how);
@@ -66,7 +71,7 @@ void completion_queue::push(child& ended, thread_state& thread) noexcept {
 }
 
 bool completion_queue::pop_awaiter::suspend(promise_base& promise) noexcept {
-  if (!prepare(*promise.scope, promise))
+  if (!prepare(promise.scope(), promise))
     return false;
   bool waits = false;
   {

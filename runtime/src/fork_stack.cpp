@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "scheduler.hpp"
 
-#include <weir/detail/child.hpp>
 #include <weir/detail/fork_stack.hpp>
+#include <weir/detail/forked_tasks.hpp>
 #include <weir/error.hpp>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constinit thread_local fork_stack* this_forks = &no_forks;
 
 fork_stack::fork_stack(scheduler& home)
-    : home_(&home), slots_(std::make_unique<fork_slot[]>(capacity)) {
+    : home_(&home), slots_(std::make_unique<fork_slot[]>(capacity + reserve)) {
   top_ = bottom_ = slots_.get();
   floor_.store(bottom_, relaxed); // nobody knows of it yet
 }
@@ -56,7 +56,7 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   require_forks();
   if (stop_requested())
     return fork_start::stopped;
-  if (slots_ == nullptr || top_ == bottom_ + capacity)
+  if (slots_ == nullptr || top_ >= bottom_ + capacity)
     return fork_start::full;
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -65,18 +65,33 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
   return fork_start::forked;
 }
 
+bool fork_stack::push_coroutine_slow(fork_slot::run_function run, void* data, bool first) noexcept {
+  if (slots_ == nullptr || (first && top_ >= bottom_ + capacity))
+    return false;
+  top_->run.store(run, relaxed);
+  top_->data.store(data, relaxed);
+  ++top_;
+  publish();
+  return true;
+}
+
 void fork_stack::publish() noexcept {
   auto seen = word_.load(relaxed); // only thieves write it otherwise, and they write no data
   thread_state& thread = *thread_;
+  const std::size_t count = index(top_);
+  // The oldest first: scopes are made from there down, and change which one is the running task's.
+  for (std::size_t i = split(seen); i < count; ++i) {
+    void* const data = slots_[i].data.load(relaxed);
+    if (is_unpublished_coroutine(data))
+      slots_[i].data.store(forked_tasks::publish(data), relaxed);
+  }
   task_scope* const task = running_task(thread);
   if (task != nullptr)
     task->observe_stop();
   context_node* const context = current_context(thread);
-  const std::size_t count = index(top_);
   for (std::size_t i = split(seen); i < count; ++i) {
     fork_slot& slot = slots_[i];
-    auto* const data = slot.data.load(relaxed);
-    if ((reinterpret_cast<std::uintptr_t>(data) & coroutine_mark) != 0)
+    if (is_coroutine(slot.data.load(relaxed)))
       continue;
     slot.scope.store(task, relaxed);
     slot.context.store(context, relaxed);
@@ -206,9 +221,8 @@ bool fork_stack::steal(stolen_fork& taken) noexcept {
 }
 
 void stolen_fork::execute(thread_state& thread, fork_stack& thief) const noexcept {
-  const auto bits = reinterpret_cast<std::uintptr_t>(data);
-  if ((bits & fork_stack::coroutine_mark) != 0) {
-    run(reinterpret_cast<void*>(bits & ~fork_stack::coroutine_mark), thread);
+  if (fork_stack::is_coroutine(data)) {
+    run(data, thread);
     return;
   }
   slot->thief.store(&thief, relaxed); // a hint for the owner

@@ -26,21 +26,15 @@ constexpr bool caching = true;
 constexpr bool caching = true;
 #endif
 
-/// Small classes are 32 bytes apart and leave the allocator the word that it keeps before each
-/// block, so that none of them spills into the next of its own classes.
-constexpr std::size_t small_classes = 16;
-constexpr std::size_t largest_small = 32 * small_classes - sizeof(void*);
-
 constexpr std::size_t class_of(std::size_t size) noexcept {
-  if (size <= largest_small)
-    return size <= 24 ? 0 : (size - 25) / 32 + 1;
-  return size <= 1024 ? small_classes : size <= 2048 ? small_classes + 1 : small_classes + 2;
+  return frame_cache::class_of(size);
 }
 
 constexpr std::size_t class_size(std::size_t index) noexcept {
-  return index < small_classes ? 32 * (index + 1) - sizeof(void*)
-                               : std::size_t{1024} << (index - small_classes);
+  return frame_cache::class_size(index);
 }
+
+constexpr std::size_t largest_small = frame_cache::largest_small;
 
 static_assert(class_size(class_of(24)) == 24 && class_size(class_of(25)) == 56);
 static_assert(class_size(class_of(largest_small)) == largest_small);
@@ -48,9 +42,8 @@ static_assert(class_size(class_of(largest_small + 1)) == 1024);
 static_assert(class_size(class_of(frame_cache::largest)) == frame_cache::largest);
 static_assert(class_of(frame_cache::largest) + 1 == frame_cache::class_count);
 
-/// Frames in a batch: 8 KiB worth, but neither too few to be worth a trade nor too many to hoard.
 constexpr std::uint32_t batch_of(std::size_t index) noexcept {
-  return static_cast<std::uint32_t>(std::clamp<std::size_t>(8192 / class_size(index), 4, 32));
+  return frame_cache::batch_of(index);
 }
 
 class depot {
@@ -96,7 +89,11 @@ void free_batch(frame_cache::node* batch) noexcept {
 
 /// Empties the thread's cache when the thread's own thread-local objects die.
 struct cache_guard {
-  explicit cache_guard(frame_cache& owned) noexcept : cache(owned) { cache.open = true; }
+  explicit cache_guard(frame_cache& owned) noexcept : cache(owned) {
+    cache.open = true;
+    for (std::size_t i = 0; i < cache.lists.size(); ++i)
+      cache.lists[i].room = frame_cache::limit_of(i);
+  }
   cache_guard(const cache_guard&) = delete;
   cache_guard& operator=(const cache_guard&) = delete;
   ~cache_guard() {
@@ -115,48 +112,23 @@ bool open_cache(frame_cache& cache) noexcept {
   return cache.open;
 }
 
-[[gnu::noinline]] void* refill(frame_cache& cache, std::size_t index) {
-  if (caching && open_cache(cache)) {
+} // namespace
+
+void* allocate_frame_slow(std::size_t size) {
+  if (size > frame_cache::largest)
+    return ::operator new(size);
+  const std::size_t index = class_of(size);
+  frame_cache& cache = this_thread().frames;
+  if (caching && (cache.open || open_cache(cache))) {
     if (auto* batch = shared_depot.take(index)) {
-      cache.lists[index] = {batch->next, batch_of(index) - 1};
+      cache.lists[index] = {batch->next, frame_cache::limit_of(index) - (batch_of(index) - 1)};
       return batch;
     }
   }
   return ::operator new(class_size(index));
 }
 
-[[gnu::noinline]] void spill(frame_cache::free_list& list, std::size_t index) noexcept {
-  // The batch is cut from the front, the part that was used last and is still in this CPU's cache:
-  // walking to the far end of a long list costs more than it saves.
-  const std::uint32_t count = batch_of(index);
-  frame_cache::node* batch = list.head;
-  frame_cache::node* last = batch;
-  for (std::uint32_t i = 1; i < count; ++i)
-    last = last->next;
-  list.head = last->next;
-  list.count -= count;
-  last->next = nullptr;
-  if (!shared_depot.put(index, batch))
-    free_batch(batch);
-}
-
-} // namespace
-
-void* allocate_frame(std::size_t size) {
-  if (size > frame_cache::largest)
-    return ::operator new(size);
-  const std::size_t index = class_of(size);
-  frame_cache& cache = this_thread().frames;
-  auto& list = cache.lists[index];
-  if (list.head == nullptr)
-    return refill(cache, index);
-  auto* taken = list.head;
-  list.head = taken->next;
-  --list.count;
-  return taken;
-}
-
-void deallocate_frame(void* memory, std::size_t size) noexcept {
+void deallocate_frame_slow(void* memory, std::size_t size) noexcept {
   frame_cache& cache = this_thread().frames;
   if (!caching || size > frame_cache::largest || (!cache.open && !open_cache(cache))) {
     ::operator delete(memory);
@@ -165,8 +137,22 @@ void deallocate_frame(void* memory, std::size_t size) noexcept {
   const std::size_t index = class_of(size);
   auto& list = cache.lists[index];
   list.head = ::new (memory) frame_cache::node{list.head};
-  if (++list.count >= 2 * batch_of(index))
-    spill(list, index);
+  if (list.room != 0) { // it has just been opened
+    --list.room;
+    return;
+  }
+  // The batch is cut from the front, the part that was used last and is still in this CPU's cache:
+  // walking to the far end of a long list costs more than it saves.
+  const std::uint32_t count = batch_of(index);
+  frame_cache::node* batch = list.head;
+  frame_cache::node* last = batch;
+  for (std::uint32_t i = 1; i < count; ++i)
+    last = last->next;
+  list.head = last->next;
+  list.room = count - 1; // the limit, less what is left: one more than the limit less a batch
+  last->next = nullptr;
+  if (!shared_depot.put(index, batch))
+    free_batch(batch);
 }
 
 } // namespace weir::detail

@@ -9,7 +9,7 @@
 namespace weir::detail {
 
 bool resume_on_awaiter::move(promise_base& self) {
-  task_scope& scope = *self.scope;
+  task_scope& scope = self.scope();
   scope.check_stop();
   if (target_ == &scope.home())
     return false;
@@ -37,7 +37,7 @@ bool resume_on_awaiter::move(promise_base& self) {
 void resume_on_awaiter::run_moved(job& self, thread_state& thread) noexcept {
   auto& awaiter = static_cast<resume_on_awaiter&>(self);
   promise_base& moved = *awaiter.moved_;
-  task_scope& scope = *moved.scope;
+  task_scope& scope = moved.scope();
   scope.set_home(*awaiter.target_);
   if (awaiter.target_ != &scope.root().home())
     scope.begin_visit();

@@ -125,6 +125,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
     // Seq_cst: pairs with request; a worker that went to sleep before it is woken by it.
     return state_.load(std::memory_order_seq_cst);
   }
+  [[nodiscard]] bool injector_may_have_work() const noexcept;
   /// W2's and W3's look at all queues.
   [[nodiscard]] bool has_visible_work() const noexcept;
   /// W1. \return whether a worker was woken or started.
@@ -172,7 +173,6 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Runs a job of a closed runtime on this outside thread as one that must not start.
   void drop(thread_state& thread, accepted_job& j) noexcept;
   void wake_all() noexcept;
-  [[nodiscard]] bool injector_may_have_work() const noexcept;
   [[nodiscard]] std::uint64_t ended() const noexcept;
   [[nodiscard]] std::uint64_t accepted() const noexcept;
 

@@ -15,19 +15,19 @@ clock_source::time_point now_of(scheduler& home) noexcept {
 }
 
 bool sleep_wait::sleep(promise_base& self, clock_source::time_point deadline) noexcept {
-  if (!prepare(*self.scope, self))
+  if (!prepare(self.scope(), self))
     return false;
-  arm(self.scope->home(), this_thread(), deadline);
+  arm(self.scope().home(), this_thread(), deadline);
   return commit();
 }
 
 bool sleep_wait::sleep_or_yield(promise_base& self, clock_source::time_point deadline) noexcept {
-  if (deadline > now_of(self.scope->home()))
+  if (deadline > now_of(self.scope().home()))
     return sleep(self, deadline);
-  if (!prepare(*self.scope, self))
+  if (!prepare(self.scope(), self))
     return false;
   retract();
-  schedule_last(self.scope->home(), this_thread(), self);
+  schedule_last(self.scope().home(), this_thread(), self);
   return true;
 }
 

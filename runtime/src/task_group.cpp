@@ -13,7 +13,7 @@ detail::group_child::~group_child() = default;
 task_group::~task_group() = default;
 
 bool task_group::open(detail::promise_base& parent) noexcept {
-  return prepare(*parent.scope, parent);
+  return prepare(parent.scope(), parent);
 }
 
 void task_group::run(detail::child& body) noexcept {

@@ -7,10 +7,6 @@ namespace weir::detail {
 
 namespace {
 
-// Initial-exec: one load instead of a call from the shared library. The block is small enough for
-// the space that the loader keeps for libraries opened late.
-[[gnu::tls_model("initial-exec")]] constinit thread_local thread_state state;
-
 /// Native stack that coroutine nesting leaves for the code of the innermost task and for handlers.
 constexpr std::uintptr_t stack_reserve = 256 * 1024;
 
@@ -20,10 +16,26 @@ constexpr std::uintptr_t stack_budget = 512 * 1024;
 
 } // namespace
 
+// Initial-exec: one load instead of a call from the shared library. The block is small enough for
+// the space that the loader keeps for libraries opened late.
+#if defined(__x86_64__)
+
+constinit thread_local thread_state this_thread_state;
+
+#else
+
+namespace {
+
+[[gnu::tls_model("initial-exec")]] constinit thread_local thread_state state;
+
+} // namespace
+
 [[gnu::noinline]] thread_state& this_thread() noexcept {
   asm volatile("" ::: "memory");
   return state;
 }
+
+#endif
 
 void learn_stack_limit(thread_state& thread) noexcept {
   const std::uintptr_t bottom = sync::stack_bottom();

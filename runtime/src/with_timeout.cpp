@@ -9,11 +9,11 @@ deadline_join::~deadline_join() = default;
 bool deadline_join::launch_until(promise_base& parent, child& only,
                                  clock_source::time_point deadline) {
   require_startable();
-  if (!prepare(*parent.scope, parent))
+  if (!prepare(parent.scope(), parent))
     return false;
   only_ = &only;
-  attach_children(*parent.scope);
-  scheduler& home = parent.scope->home();
+  attach_children(parent.scope());
+  scheduler& home = parent.scope().home();
   if (deadline <= now_of(home)) {
     (void)only.scope().request_stop(stop_cause::timed_out);
   } else {

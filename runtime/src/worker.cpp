@@ -121,6 +121,7 @@ void worker::execute(found f) noexcept {
   thread_state& thread = *thread_;
   thread.discarding = owner_.current_state() >= scheduler::state::stopping;
   thread.chain_budget = chain_length;
+  thread.fork_budget = fork_budget;
   std::uint64_t jobs = 1;
   f.work->run(*f.work, thread);
   if (f.slot)
@@ -131,6 +132,7 @@ void worker::execute(found f) noexcept {
   }
   thread.current = nullptr;
   thread.chain_budget = 0; // nothing is chained outside of a job
+  thread.fork_budget = 0;
   bump(counters_.run, jobs);
 }
 
@@ -147,6 +149,25 @@ worker::found worker::take_at_beat() noexcept {
     return due;
   }
   }
+}
+
+bool worker::others_wait() noexcept {
+  if (!ring_.empty() || owner_.injector_may_have_work()) {
+    until_beat_ = 3;
+    return true;
+  }
+  const auto look = owner_.timer_set().next_look();
+  if (look != timer_queue::never && look <= owner_.now()) {
+    until_beat_ = 1;
+    return true;
+  }
+  // Much of what is in the deque may belong to the very region that asks: to unwind for that each
+  // time would cost more than it is worth.
+  if (deque_.size() == 0 || ++patience_ < 16)
+    return false;
+  patience_ = 0;
+  until_beat_ = 2;
+  return true;
 }
 
 worker::found worker::take_local() noexcept {

@@ -74,7 +74,13 @@ class worker {
 
   [[nodiscard]] fork_stack& forks() noexcept { return forks_; }
 
+  /// How many times the coroutines of one job may fork until it unwinds if others wait.
+  static constexpr std::uint32_t fork_budget = 16'384;
+
   // The worker's own thread.
+  /// Whether other work waits for this worker, which it then takes next. For a job that has used up
+  /// its fork budget.
+  [[nodiscard]] bool others_wait() noexcept;
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
   /// `std::bad_alloc` if there is no memory for that.
   void spawn(job& j);
@@ -166,6 +172,7 @@ class worker {
   const std::size_t index_;
   thread_state* thread_ = nullptr;
   std::uint32_t until_beat_ = beat;
+  std::uint32_t patience_ = 0;
   std::uint32_t streak_ = 0;
   // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks
   // too.

@@ -38,7 +38,7 @@ bool caching() {
 
 bool is_empty(const frame_cache& c) {
   return std::all_of(c.lists.begin(), c.lists.end(),
-                     [](const auto& list) { return list.head == nullptr && list.count == 0; });
+                     [](const auto& list) { return list.head == nullptr && list.room == 0; });
 }
 
 std::uint32_t length(const frame_cache::free_list& list) {
@@ -176,9 +176,10 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
       wrong += f.intact() ? 0 : 1;
       f.free();
     }
-    for (const auto& list : cache().lists) {
-      longest = std::max(longest, list.count);
-      wrong += length(list) == list.count ? 0 : 1;
+    for (std::size_t i = 0; i < frame_cache::class_count; ++i) {
+      const std::uint32_t kept = frame_cache::limit_of(i) - cache().lists[i].room;
+      longest = std::max(longest, kept);
+      wrong += length(cache().lists[i]) == kept ? 0 : 1;
     }
   }).join();
   CHECK(wrong == 0);
@@ -190,7 +191,7 @@ TEST_CASE("a thread keeps few frames and passes the rest on", "[frame_cache]") {
   std::thread([&] {
     const frame first(24, 1);
     const auto& list = cache().lists[0];
-    counts = {list.count, length(list)};
+    counts = {frame_cache::limit_of(0) - list.room, length(list)};
     first.free();
   }).join();
   CHECK(counts[0] > 0);

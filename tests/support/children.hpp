@@ -60,7 +60,7 @@ class endless : weir::detail::suspension {
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
     weir::detail::promise_base& promise = self.promise();
-    return prepare(*promise.scope, promise) && commit();
+    return prepare(promise.scope(), promise) && commit();
   }
   void await_resume() const { check(); }
 };

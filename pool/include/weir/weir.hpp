@@ -15,10 +15,17 @@
 #include <weir/error.hpp>
 #include <weir/event.hpp>
 #include <weir/executor.hpp>
+#include <weir/fork_join.hpp>
+#include <weir/grain.hpp>
 #include <weir/handle.hpp>
 #include <weir/latch.hpp>
 #include <weir/manual_clock.hpp>
 #include <weir/mutex.hpp>
+#include <weir/parallel_for.hpp>
+#include <weir/parallel_reduce.hpp>
+#include <weir/parallel_scan.hpp>
+#include <weir/parallel_sort.hpp>
+#include <weir/parallel_transform.hpp>
 #include <weir/pool/fixed_pool.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>

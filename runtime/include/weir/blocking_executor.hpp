@@ -92,7 +92,7 @@ class [[nodiscard("the call is made when this is awaited")]] blocking_run : susp
                   "run() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(executor.run(...)) or post()");
     promise_base& promise = parent.promise();
-    if (!prepare(*promise.scope, promise))
+    if (!prepare(promise.scope(), promise))
       return false;
     try {
       core_->submit(*this, false);

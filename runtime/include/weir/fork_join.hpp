@@ -191,6 +191,7 @@ fork_join_pair(F&& f, G&& g) {
   fork_stack& forks = *this_forks;
   fork_frame<F, G> frame(std::forward<G>(g));
   forked_call<G>& second = frame.second;
+  fork_slot* const slot = forks.top();
   if (!forks.push(&forked_call<G>::run, &second)) [[unlikely]] {
     stored_callable<F> own(std::forward<F>(f));
     auto both = fork_join_slow<F, G>(forks, std::forward<F>(own), second);
@@ -199,7 +200,7 @@ fork_join_pair(F&& f, G&& g) {
   if constexpr (std::is_trivially_copyable_v<first_value>) {
     ::new (static_cast<void*>(&frame.first))
         first_value(run_before<F>(std::forward<F>(f), forks, second));
-    if (!forks.pop()) [[unlikely]] {
+    if (!forks.pop(slot)) [[unlikely]] {
       forked_value_t<G> taken = second.take_back(forks);
       return {frame.first, std::move(taken)};
     }
@@ -207,7 +208,7 @@ fork_join_pair(F&& f, G&& g) {
     return {frame.first, std::move(other)};
   } else {
     first_value first = run_before<F>(std::forward<F>(f), forks, second);
-    return {std::move(first), forks.pop() ? second.run_here() : second.take_back(forks)};
+    return {std::move(first), forks.pop(slot) ? second.run_here() : second.take_back(forks)};
   }
 }
 
@@ -295,7 +296,7 @@ class fork_scope {
 
   /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
   /// scope's own thread, while no fork of an inner scope or `fork_join` is open; by others, or if
-  /// more than a thousand forks are open, `f` runs here and now.
+  /// more than 960 forks are open, `f` runs here and now.
   ///
   /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
   /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.

@@ -50,9 +50,9 @@ class block_awaiter : suspension {
   }
 
   bool suspend_task(promise_base& promise) {
-    if (!prepare(*promise.scope, promise))
+    if (!prepare(promise.scope(), promise))
       return false;
-    waiter_ = {&promise.scope->home(), &promise, this};
+    waiter_ = {&promise.scope().home(), &promise, this};
     try {
       if (awaited_->add_waiter(waiter_))
         return commit();

@@ -13,11 +13,11 @@ namespace detail {
 
 /// A join of one child.
 template <class T>
-class single_join : public fork_join {
+class single_join : public fixed_join {
  protected:
   explicit single_join(task<T>&& t) noexcept : child_(std::move(t)) { this->add(child_); }
   single_join(task<T>&& t, suspension::withdraw_function withdraw) noexcept
-      : fork_join(withdraw), child_(std::move(t)) {
+      : fixed_join(withdraw), child_(std::move(t)) {
     this->add(child_);
   }
   ~single_join() override = default;
@@ -40,8 +40,8 @@ class shield_awaiter final : single_join<T> {
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
     promise_base& promise = weir_promise_of(parent);
     this->require_startable();
-    this->prepare_anyway(*promise.scope, promise);
-    this->attach_children(*promise.scope);
+    this->prepare_anyway(promise.scope(), promise);
+    this->attach_children(promise.scope());
     return this->start_children();
   }
   T await_resume() { return this->only_child().take(); }

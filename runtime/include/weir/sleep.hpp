@@ -60,7 +60,7 @@ class sleep_awaiter {
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
     static_assert(weir_promise<Promise>, "weir::sleep_for can be awaited only inside a weir::task");
     promise_base& promise = self.promise();
-    return wait_.sleep_or_yield(promise, now_of(promise.scope->home()) +
+    return wait_.sleep_or_yield(promise, now_of(promise.scope().home()) +
                                              clock_source::duration(wait_.kept()));
   }
   void await_resume() const { wait_.check(); }
@@ -152,7 +152,7 @@ class ticker {
       static_assert(detail::weir_promise<Promise>,
                     "a weir::ticker can be awaited only inside a weir::task");
       detail::promise_base& promise = self.promise();
-      home_ = &promise.scope->home();
+      home_ = &promise.scope().home();
       return wait_.sleep_or_yield(promise, owner_->prepare(detail::now_of(*home_)));
     }
     std::uint64_t await_resume() {

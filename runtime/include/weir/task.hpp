@@ -10,6 +10,7 @@
 /// T1  `thread_state::call_top` names the promise whose parent is inside `await_suspend` directly
 ///     below it on this native stack. A child that ends compares itself with it: equal means that
 ///     the parent goes on by itself, unequal that the parent is suspended and must be scheduled.
+///     A forked child (forked_tasks.hpp) is named with a mark: then its frame destroys itself.
 /// T2  A suspended coroutine is resumed only from a worker's loop, never inline from whatever woke
 ///     it. So nobody can be on the native stack between a child and the parent that T1 names.
 ///
@@ -30,8 +31,37 @@ namespace weir {
 
 template <class T = void>
 class task;
+template <class... Ts>
+class when_all_awaitable;
 
 namespace detail {
+
+template <class... Ts>
+class when_all_awaiter;
+
+class forked_tasks;
+struct promise_base;
+
+/// Gives `leaf`, which runs as part of a forked child without a scope, and all that it runs under,
+/// scopes of their own. See forked_tasks.hpp.
+WEIR_API task_scope& make_scopes(promise_base& leaf) noexcept;
+
+/// An awaiter that lives elsewhere: GCC 12 copies awaiters that `await_transform` gives back as
+/// references.
+template <class A>
+class awaiter_reference {
+ public:
+  [[gnu::always_inline]] explicit awaiter_reference(A& awaiter) noexcept : awaiter_(&awaiter) {}
+  [[gnu::always_inline]] decltype(auto) await_ready() { return awaiter_->await_ready(); }
+  template <class Promise>
+  [[gnu::always_inline]] decltype(auto) await_suspend(std::coroutine_handle<Promise> self) {
+    return awaiter_->await_suspend(self);
+  }
+  [[gnu::always_inline]] decltype(auto) await_resume() { return awaiter_->await_resume(); }
+
+ private:
+  A* awaiter_;
+};
 
 /// The part of a coroutine's promise that does not depend on its result.
 struct promise_base : job {
@@ -43,40 +73,87 @@ struct promise_base : job {
   }
 
   struct final_awaiter {
-    final_awaiter() noexcept {}
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
-      promise_base& self = ended.promise();
+    explicit final_awaiter(promise_base& promise) noexcept : self(&promise) {}
+    [[nodiscard]] bool await_ready() const noexcept {
       thread_state& thread = this_thread();
-      if (thread.call_top == &self)
+      if (thread.call_top != self->as_fork())
+        return false;
+      thread.call_top = nullptr; // T1
+      return true;
+    }
+    void await_suspend(std::coroutine_handle<>) const noexcept {
+      thread_state& thread = this_thread();
+      if (thread.call_top == self)
         thread.call_top = nullptr; // T1: the parent goes on when we return into it
       else
-        schedule_chained(self.scope->home(), thread, *self.continuation);
+        schedule_chained(self->stop_scope().home(), thread, *self->continuation);
     }
     void await_resume() const noexcept {}
+
+    promise_base* self;
   };
 
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
-  [[nodiscard]] final_awaiter final_suspend() const noexcept { return final_awaiter(); }
+  [[nodiscard]] final_awaiter final_suspend() noexcept { return final_awaiter(*this); }
+
+  /// What is awaited may suspend the coroutine: it needs a scope of its own then.
+  template <class A>
+  [[gnu::always_inline]] decltype(auto) await_transform(A&& awaited) {
+    if ((scope_bits & shared_mark) != 0)
+      make_scopes(*this);
+    if constexpr (requires { std::forward<A>(awaited).operator co_await(); })
+      return std::forward<A>(awaited).operator co_await();
+    else if constexpr (requires { operator co_await(std::forward<A>(awaited)); })
+      return operator co_await(std::forward<A>(awaited));
+    else
+      return awaiter_reference<std::remove_reference_t<A>>(awaited);
+  }
+  // These may go on without suspending.
+  template <class T>
+  [[gnu::always_inline]] auto await_transform(task<T>&& awaited) noexcept {
+    return awaited.operator co_await();
+  }
+  template <class T>
+  [[gnu::always_inline]] auto await_transform(const task<T>& awaited) noexcept {
+    return awaited.operator co_await();
+  }
+  template <class T>
+  [[gnu::always_inline]] auto await_transform(task<T>& awaited) noexcept {
+    return awaited.operator co_await();
+  }
+  template <class... Ts>
+  [[gnu::always_inline]] when_all_awaiter<Ts...>
+  await_transform(when_all_awaitable<Ts...>&& awaited) noexcept {
+    return when_all_awaiter<Ts...>(*this, awaited);
+  }
+  template <class... Ts>
+  [[gnu::always_inline]] when_all_awaiter<Ts...>
+  await_transform(when_all_awaitable<Ts...>& awaited) noexcept {
+    return when_all_awaiter<Ts...>(*this, awaited);
+  }
 
   /// Runs the coroutine for the first time, on behalf of `parent`.
   /// \return whether it ended; if not, `parent` will be scheduled when it does.
   /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
   [[gnu::noinline]] bool start(job& parent, task_scope& under) noexcept {
+    return start(parent, reinterpret_cast<std::uintptr_t>(&under));
+  }
+
+  /// As above, also of a coroutine without a scope of its own.
+  [[gnu::noinline]] bool start(job& parent, std::uintptr_t under) noexcept {
     continuation = &parent;
-    scope = &under;
+    scope_bits = under;
     thread_state& thread = this_thread();
     if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
       if (thread.stack_limit == UINTPTR_MAX)
         learn_stack_limit(thread);
       if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
-        schedule_chained(under.home(), thread, *this);
+        schedule_chained(scope().home(), thread, *this);
         return false;
       }
     }
     const void* const below = std::exchange(thread.call_top, this);
-    handle.resume();
+    handle().resume();
     // From here on nothing of this coroutine or its parent may be touched unless it ended here: if
     // not, another worker may be running or may have destroyed them.
     const bool ended_here = thread.call_top != this;
@@ -86,13 +163,36 @@ struct promise_base : job {
 
   static void run_resume(job& self, thread_state& thread) noexcept {
     auto& promise = static_cast<promise_base&>(self);
-    thread.current = promise.scope;
-    promise.handle.resume();
+    thread.current = &promise.scope();
+    promise.handle().resume();
   }
 
-  std::coroutine_handle<> handle;
+  /// Promises are aligned to 16 bytes at most, so that they all have the same place in the frame.
+  [[nodiscard]] std::coroutine_handle<> handle() noexcept {
+    return std::coroutine_handle<promise_base>::from_promise(*this);
+  }
+
+  /// What the coroutine runs under, its own for as long as it is suspended.
+  [[nodiscard]] task_scope& scope() noexcept {
+    if ((scope_bits & shared_mark) != 0) [[unlikely]]
+      return make_scopes(*this);
+    return *reinterpret_cast<task_scope*>(scope_bits);
+  }
+  /// The same or one above it, which is stopped with it.
+  [[nodiscard]] task_scope& stop_scope() const noexcept {
+    return *reinterpret_cast<task_scope*>(scope_bits & ~shared_mark);
+  }
+  /// The mark of T1.
+  [[nodiscard]] const void* as_fork() const noexcept {
+    return reinterpret_cast<const char*>(this) + 1;
+  }
+
+  static constexpr std::uintptr_t shared_mark = 1;
+
+  // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
   job* continuation = nullptr;
-  task_scope* scope = nullptr;
+  // A task_scope; marked if it is that of a parent further up.
+  std::uintptr_t scope_bits = 0;
 };
 
 template <class Promise>
@@ -100,29 +200,32 @@ concept weir_promise = std::derived_from<Promise, promise_base>;
 
 template <class T>
 struct task_promise : promise_base {
-  task_promise() noexcept { handle = std::coroutine_handle<task_promise>::from_promise(*this); }
+  static_assert(alignof(result<T>) <= 16);
   task<T> get_return_object() noexcept;
-  void unhandled_exception() noexcept { outcome.set_error(std::current_exception()); }
+  void unhandled_exception() noexcept { where->set_error(std::current_exception()); }
 
   template <class U>
     requires std::convertible_to<U, T>
   void return_value(U&& value) {
     if constexpr (std::is_reference_v<T>)
-      outcome.emplace(static_cast<T>(value));
+      where->emplace(static_cast<T>(value));
     else
-      outcome.emplace(std::forward<U>(value));
+      where->emplace(std::forward<U>(value));
   }
 
+  // Its own, or its parent's.
+  result<T>* where = &outcome;
   result<T> outcome;
 };
 
 template <>
 struct task_promise<void> : promise_base {
-  task_promise() noexcept { handle = std::coroutine_handle<task_promise>::from_promise(*this); }
   task<void> get_return_object() noexcept;
-  void unhandled_exception() noexcept { outcome.set_error(std::current_exception()); }
-  void return_void() noexcept { outcome.emplace(); }
+  void unhandled_exception() noexcept { where->set_error(std::current_exception()); }
+  void return_void() noexcept { where->emplace(); }
 
+  // Its own, or its parent's.
+  result<void>* where = &outcome;
   result<void> outcome;
 };
 
@@ -155,7 +258,7 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   }
   ~task() {
     if (promise_ != nullptr)
-      promise_->handle.destroy();
+      promise_->handle().destroy();
   }
   void swap(task& other) noexcept { std::swap(promise_, other.promise_); }
 
@@ -166,8 +269,9 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   /// `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not start.
   [[nodiscard]] auto operator co_await() const noexcept { return awaiter(promise_); }
 
-  /// For the library: the coroutine's promise.
+  /// For the library: the coroutine's promise; and letting go of one that has destroyed itself.
   [[nodiscard]] promise_type* promise() const noexcept { return promise_; }
+  void forget() noexcept { promise_ = nullptr; }
 
  private:
   class awaiter {
@@ -186,8 +290,8 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
           "a weir::task can be awaited only inside another weir::task; from other coroutines "
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
-      promise.scope->check_stop();
-      return !child_->start(promise, *promise.scope);
+      promise.stop_scope().check_stop();
+      return !child_->start(promise, promise.scope_bits);
     }
     T await_resume() const { return child_->outcome.take(); }
 

@@ -145,7 +145,7 @@ class task_group_awaiter {
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
     promise_base& promise = weir_promise_of(parent);
-    promise.scope->check_stop();
+    promise.scope().check_stop();
     body_.assign(std::invoke(std::move(callable_), group_));
     body_.require_startable();
     if (!group_.open(promise))

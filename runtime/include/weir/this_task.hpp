@@ -52,8 +52,8 @@ class yield_awaiter {
   void await_suspend(std::coroutine_handle<Promise> self) const {
     static_assert(weir_promise<Promise>, "weir::yield() can be awaited only inside a weir::task");
     promise_base& promise = self.promise();
-    promise.scope->check_stop();
-    schedule_last(promise.scope->home(), this_thread(), promise);
+    promise.scope().check_stop();
+    schedule_last(promise.scope().home(), this_thread(), promise);
   }
   void await_resume() const noexcept {}
 };

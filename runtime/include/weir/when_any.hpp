@@ -31,7 +31,7 @@ struct when_any_result {
 
 namespace detail {
 
-class WEIR_API any_join : public fork_join {
+class WEIR_API any_join : public fixed_join {
  protected:
   any_join() noexcept {}
   ~any_join() override;

@@ -24,9 +24,9 @@ class stop_token_awaiter final : single_join<T> {
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
     promise_base& promise = weir_promise_of(parent);
     this->require_startable();
-    if (!this->prepare(*promise.scope, promise))
+    if (!this->prepare(promise.scope(), promise))
       return false;
-    this->attach_children(*promise.scope);
+    this->attach_children(promise.scope());
     callback_.emplace(token_, request(this->only_child().scope()));
     return this->start_children();
   }

@@ -16,7 +16,7 @@ namespace detail {
 
 /// Stops a child at a deadline. The armed timer counts beside the child (J1): the parent goes on
 /// when the child has ended and the timer has been taken back or has fired.
-class WEIR_API deadline_join : public fork_join, timer, job {
+class WEIR_API deadline_join : public fixed_join, timer, job {
  protected:
   deadline_join() noexcept : timer(&fire), job(&run_timed_out) {}
   ~deadline_join() override;
@@ -64,7 +64,7 @@ class timeout_awaiter final : deadline_join {
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
     promise_base& promise = weir_promise_of(parent);
-    return this->launch_until(promise, child_, limit_.deadline(promise.scope->home()));
+    return this->launch_until(promise, child_, limit_.deadline(promise.scope().home()));
   }
   T await_resume() {
     this->check_time();

@@ -177,12 +177,12 @@ class fixed_pool {
                     "close() can be awaited only inside a weir::task; elsewhere use "
                     "runtime.block_on(pool.close())");
       detail::promise_base& promise = parent.promise();
-      if (promise.scope->root().has_hook(*engine_))
+      if (promise.scope().root().has_hook(*engine_))
         detail::throw_error(errc::would_deadlock,
                             "a task of a pool must not wait for the end of all the pool's tasks");
-      if (!prepare(*promise.scope, promise))
+      if (!prepare(promise.scope(), promise))
         return false;
-      waiter_ = {&promise.scope->home(), &promise, this};
+      waiter_ = {&promise.scope().home(), &promise, this};
       try {
         if (engine_->wait_drained(waiter_))
           return commit();
@@ -265,13 +265,13 @@ class submission : detail::submission_base<T>, detail::suspension {
                   "submit() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(pool.submit(...))");
     detail::promise_base& promise = parent.promise();
-    if (this->engine_->size() == 1 && promise.scope->root().has_hook(*this->engine_))
+    if (this->engine_->size() == 1 && promise.scope().root().has_hook(*this->engine_))
       detail::throw_error(errc::would_deadlock,
                           "a task must not wait for another task of its pool's only slot");
-    if (!prepare(*promise.scope, promise))
+    if (!prepare(promise.scope(), promise))
       return false;
     auto* const block = this->block_;
-    waiter_ = {&promise.scope->home(), &promise, this};
+    waiter_ = {&promise.scope().home(), &promise, this};
     (void)block->add_waiter(waiter_); // nobody else has seen the block
     room_.task = block;
     this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
@@ -324,11 +324,11 @@ class async_submission : detail::submission_base<T>, detail::suspension {
                   "submit_async() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(pool.submit_async(...))");
     detail::promise_base& promise = parent.promise();
-    if (!prepare(*promise.scope, promise))
+    if (!prepare(promise.scope(), promise))
       return false;
     auto* const block = this->block_;
     room_.task = block;
-    room_.resume = {&promise.scope->home(), &promise, this};
+    room_.resume = {&promise.scope().home(), &promise, this};
     this->handle_ = handle<T>(std::exchange(this->block_, nullptr));
     try {
       if (!this->engine_->admit_or_wait(detail::this_thread(), room_))

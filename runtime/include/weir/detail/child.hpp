@@ -30,6 +30,9 @@ namespace weir::detail {
 
 class join;
 
+/// Throws `errc::no_state`.
+[[noreturn]] WEIR_API void throw_not_startable();
+
 /// How a child has ended.
 enum class child_end : std::uint8_t { value, cancelled, failed };
 
@@ -58,6 +61,18 @@ class WEIR_API child : public job {
   /// Only if it was cancelled.
   [[nodiscard]] virtual stop_reason reason() const noexcept = 0;
 
+  /// Lets `coroutine`, which has started already, go on as this child.
+  void adopt(promise_base& coroutine) noexcept {
+    run = &run_ended;
+    coroutine.continuation = this;
+  }
+  /// What the end of an adopted coroutine asks for, if it comes without the coroutine having
+  /// suspended. The join must not be left by everybody yet.
+  void ended_here(thread_state& thread) noexcept { finish(thread, true); }
+
+  /// How a child has ended that never had a scope.
+  [[nodiscard]] child_end how_ended() noexcept { return settle(true); }
+
   // Links of lists that the owner keeps.
   child* next = nullptr;
   child* next_ended = nullptr;
@@ -79,16 +94,22 @@ class WEIR_API child : public job {
   std::optional<task_scope> scope_;
 };
 
-/// Tells cancellation from failure in an outcome that `scope`'s child has left, if it was started.
+/// Tells cancellation from failure in an outcome.
 template <class T>
-child_end settle_outcome(result<T>& outcome, bool started, const task_scope& scope) noexcept {
-  if (!started)
-    outcome.set_cancelled(scope.reason());
-  else if (outcome.failed())
+child_end settle_outcome(result<T>& outcome) noexcept {
+  if (outcome.failed())
     outcome.set_error_or_cancelled(std::move(outcome.error()));
   return outcome.failed()      ? child_end::failed
          : outcome.cancelled() ? child_end::cancelled
                                : child_end::value;
+}
+
+/// As above, of an outcome that `scope`'s child has left, if it was started.
+template <class T>
+child_end settle_outcome(result<T>& outcome, bool started, const task_scope& scope) noexcept {
+  if (!started)
+    outcome.set_cancelled(scope.reason());
+  return settle_outcome(outcome);
 }
 
 /// A child that runs a `task<T>`, which keeps its outcome. `Base` is a `child`.
@@ -170,10 +191,17 @@ class WEIR_API join : public suspension {
 };
 
 /// A join of children that are known before the first of them starts.
-class WEIR_API fork_join : public join {
+class WEIR_API fixed_join : public join {
+ public:
+  /// Instead of `launch`, for children of which some may have started: the parent waits from now
+  /// on, as one of those who must leave. They inherit `context`.
+  void begin(promise_base& parent, context_node* context) noexcept;
+  /// Lets all children run beside each other; none may have started.
+  void schedule_children(thread_state& thread) noexcept;
+
  protected:
-  fork_join() noexcept : join(&forward_stop) {}
-  explicit fork_join(withdraw_function withdraw) noexcept : join(withdraw) {}
+  fixed_join() noexcept : join(&forward_stop) {}
+  explicit fixed_join(withdraw_function withdraw) noexcept : join(withdraw) {}
 
   /// In the order in which they are to start if one worker runs them all (but for its beat, F2).
   void add(child& c) noexcept {

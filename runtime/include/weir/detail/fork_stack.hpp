@@ -83,7 +83,8 @@ enum class fork_start : std::uint8_t {
 
 class WEIR_API fork_stack {
  public:
-  static constexpr std::size_t capacity = 1023;
+  static constexpr std::size_t capacity = 960;
+  static constexpr std::size_t reserve = 64;
 
   /// Of no thread: its first fork throws `errc::not_on_worker`.
   constexpr fork_stack() noexcept {}
@@ -116,10 +117,18 @@ class WEIR_API fork_stack {
   /// Forks and makes it public. Throws `errc::not_on_worker`.
   [[nodiscard]] fork_start push_slow(fork_slot::run_function run, void* data);
 
+  /// As push_slow() of a coroutine. \return false if it was not forked: the stack is full, or the
+  /// thread has none. Only the `first` of a join's coroutines is refused: slots in reserve are there
+  /// for the others.
+  [[nodiscard]] bool push_coroutine_slow(fork_slot::run_function run, void* data,
+                                         bool first) noexcept;
+
   /// Joins the newest fork. \return whether it is simply there: the parent runs it. Otherwise
   /// pop_slow() or pop_coroutine_slow() must be called.
-  [[nodiscard, gnu::always_inline]] bool pop() noexcept {
-    fork_slot* const slot = top_ - 1;
+  [[nodiscard, gnu::always_inline]] bool pop() noexcept { return pop(top_ - 1); }
+  /// The same by one who knows which slot that is. Not to be read back: each load of the top would
+  /// wait for the store just before, and a recursion would run at the pace of that chain.
+  [[nodiscard, gnu::always_inline]] bool pop(fork_slot* slot) noexcept {
     top_ = slot;
     // Relaxed: a hint (F4).
     return slot >= floor_.load(std::memory_order_relaxed);
@@ -181,16 +190,22 @@ class WEIR_API fork_stack {
     return stolen_.load(std::memory_order_relaxed);
   }
 
-  /// For coroutine forks: `data` carries this mark, and `prepare_coroutine_fork` is called before
-  /// the fork becomes public.
-  static constexpr std::uintptr_t coroutine_mark = 1;
+  /// The data of a coroutine carries one of two marks, see forked_tasks.hpp.
+  static constexpr std::uintptr_t unpublished_mark = 1;
+  static constexpr std::uintptr_t published_mark = 2;
+  [[nodiscard]] static bool is_unpublished_coroutine(const void* data) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(data) & unpublished_mark) != 0;
+  }
+  [[nodiscard]] static bool is_coroutine(const void* data) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(data) & (unpublished_mark | published_mark)) != 0;
+  }
 
  private:
   // The word.
   static constexpr std::uint64_t field = 0xfff;
   static constexpr std::uint64_t one_split = 1 << 12;
   static constexpr std::uint64_t one_version = 1 << 24;
-  static_assert(capacity < field);
+  static_assert(capacity + reserve < field);
   static constexpr std::size_t tail(std::uint64_t word) noexcept { return word & field; }
   static constexpr std::size_t split(std::uint64_t word) noexcept { return (word >> 12) & field; }
   static constexpr std::uint64_t changed(std::uint64_t word, std::size_t tail,

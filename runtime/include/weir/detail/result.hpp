@@ -51,7 +51,14 @@ class result {
   result() noexcept {}
   result(const result&) = delete;
   result& operator=(const result&) = delete;
-  ~result() { reset(); }
+  [[gnu::always_inline]] ~result() {
+    if (kind_ > kind::value) [[unlikely]]
+      reset();
+    else if constexpr (!std::is_trivially_destructible_v<stored>) {
+      if (kind_ == kind::value)
+        std::destroy_at(&value_);
+    }
+  }
 
   template <class... Args>
   void emplace(Args&&... args) {
@@ -72,12 +79,22 @@ class result {
     kind_ = kind::cancelled;
   }
 
+  [[nodiscard]] bool has_value() const noexcept { return kind_ == kind::value; }
   [[nodiscard]] bool failed() const noexcept { return kind_ == kind::error; }
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
   [[nodiscard]] bool cancelled() const noexcept { return kind_ == kind::cancelled; }
   /// Only if `cancelled()`.
   [[nodiscard]] const stop_reason& reason() const noexcept { return reason_; }
 
+  /// The value, moved out, if there is one; what is left of it goes with the result.
+  [[gnu::always_inline]] T take_value() {
+    if constexpr (std::is_void_v<T>)
+      return;
+    else if constexpr (std::is_reference_v<T>)
+      return *value_;
+    else
+      return std::move(value_);
+  }
   /// The value, moved out; or throws what the task threw.
   T take() {
     switch (kind_) {
@@ -168,5 +185,13 @@ class result {
   };
   kind kind_ = kind::empty;
 };
+
+template <class T>
+[[gnu::always_inline]] inline element_t<T> take_element(result<T>& ended) {
+  if constexpr (std::is_void_v<T>)
+    return {};
+  else
+    return element_t<T>(ended.take_value());
+}
 
 } // namespace weir::detail

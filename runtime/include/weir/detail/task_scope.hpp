@@ -88,6 +88,10 @@ class suspension {
   [[nodiscard]] bool cancelled() const noexcept { return withdraw_ == nullptr; }
   [[nodiscard]] task_scope& scope() const noexcept { return *scope_; }
 
+ protected:
+  /// Whose wait it is or will be.
+  void belong_to(task_scope& scope) noexcept { scope_ = &scope; }
+
  private:
   friend class task_scope;
 

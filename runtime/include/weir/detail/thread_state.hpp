@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace weir::detail {
 
@@ -46,6 +47,9 @@ struct thread_state {
   std::uint32_t chain_budget = 0;
   /// Set while the runtime stops: jobs that have not started are dropped instead of run.
   bool discarding = false;
+  /// How many times coroutines may still fork before this job must unwind if others wait
+  /// (docs/fork-join.md). 0 outside of jobs.
+  std::uint32_t fork_budget = 0;
   /// Set while this outside thread drops tasks of a closed runtime; then those still to drop.
   bool dropping = false;
   accepted_job* first_dropped = nullptr;
@@ -74,11 +78,59 @@ struct thread_state {
   }
 };
 
+#if defined(__x86_64__)
+
+/// Named for the assembler.
+[[gnu::tls_model("initial-exec")]] extern WEIR_API constinit thread_local thread_state
+    this_thread_state asm("weir_detail_this_thread_state");
+
+/// The calling thread's state. By hand: a coroutine may go on on another thread, and compilers keep
+/// the addresses of thread-local variables across suspension points. They must not keep what a
+/// volatile statement gives.
+[[nodiscard, gnu::always_inline]] inline thread_state& this_thread() noexcept {
+  thread_state* state;
+  asm volatile("movq %%fs:0, %0\n\taddq weir_detail_this_thread_state@gottpoff(%%rip), %0"
+               : "=r"(state)
+               :
+               : "cc");
+  return *state;
+}
+
+#else
+
 /// The calling thread's state. Not inlined and never `const`-attributed: a coroutine may go on on
 /// another thread, and compilers keep thread-local addresses across suspension points otherwise.
 [[nodiscard]] WEIR_API thread_state& this_thread() noexcept;
 
+#endif
+
 /// Finds out `stack_limit` for the calling thread.
 WEIR_API void learn_stack_limit(thread_state& thread) noexcept;
+
+void* allocate_frame(std::size_t size) {
+  if (size > frame_cache::largest)
+    return allocate_frame_slow(size);
+  auto& list = this_thread().frames.lists[frame_cache::class_of(size)];
+  frame_cache::node* const taken = list.head;
+  if (taken == nullptr) [[unlikely]]
+    return allocate_frame_slow(size);
+  list.head = taken->next;
+  ++list.room;
+  return taken;
+}
+
+void deallocate_frame(void* memory, std::size_t size) noexcept {
+  if (size > frame_cache::largest) {
+    deallocate_frame_slow(memory, size);
+    return;
+  }
+  auto& list = this_thread().frames.lists[frame_cache::class_of(size)];
+  if (list.room == 0) [[unlikely]] {
+    deallocate_frame_slow(memory, size);
+    return;
+  }
+  --list.room;
+  list.head = ::new (memory) frame_cache::node{list.head};
+}
 
 } // namespace weir::detail

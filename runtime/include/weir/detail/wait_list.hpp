@@ -127,7 +127,7 @@ class list_awaiter : public Node {
                   "this can be awaited only inside a weir::task; on a thread that is no worker use "
                   "runtime.block_on(...)");
     promise_base& promise = parent.promise();
-    if (!this->prepare(*promise.scope, promise))
+    if (!this->prepare(promise.scope(), promise))
       return false;
     try {
       if (static_cast<Derived&>(*this).wait_or_take())

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// Times one fork-join problem on one peer and checks the result.
+//
+// A problem is a class whose constructor prepares the data. It has
+//   name             the first part of the benchmark's name
+//   iterations       how often it is run in a round; more than once: after a run that is not timed
+//   reset()          what comes before each run, not timed
+//   correct(result)  whether a run did what it should, not timed
+//   bytes()          how much memory its data takes
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <fstream>
+#include <string>
+
+#include <benchmark/benchmark.h>
+
+namespace bench {
+
+/// Whether runs report the peak of the process's memory. Of use if the process runs one of them.
+inline bool reports_memory = false;
+
+/// Whether a run has given a wrong result.
+inline bool failed = false;
+
+/// The largest resident set that this process has had, in bytes. Not from getrusage(), which also
+/// remembers the process that this one was before exec.
+inline std::size_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == "VmHWM:") {
+      std::size_t kilobytes = 0;
+      status >> kilobytes;
+      return kilobytes * 1024;
+    }
+  }
+  return 0;
+}
+
+template <class Problem, class Peer, class Run>
+void measure(benchmark::State& state, Run run) {
+  Problem problem;
+  Peer peer(static_cast<int>(state.range(0)));
+  const auto time_once = [&] {
+    problem.reset();
+    const auto start = std::chrono::steady_clock::now();
+    const auto result = peer.run([&] { return run(problem); });
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    if (!problem.correct(result)) {
+      failed = true;
+      state.SkipWithError("wrong result");
+    }
+    return elapsed.count();
+  };
+  if (Problem::iterations > 1)
+    time_once();
+  for (auto _ : state)
+    state.SetIterationTime(time_once());
+  if (reports_memory)
+    state.counters["rss_mb"] =
+        (static_cast<double>(peak_memory()) - static_cast<double>(problem.bytes())) / 1e6;
+}
+
+/// Registers `problem/peer` for so many workers. `run(problem)` is what is timed.
+template <class Problem, class Peer, class Run>
+void add(const char* peer, std::initializer_list<int> workers, Run run) {
+  const std::string name = std::string(Problem::name) + "/" + peer;
+  for (const int n : workers) {
+    benchmark::RegisterBenchmark(
+        name.c_str(), [run](benchmark::State& state) { measure<Problem, Peer>(state, run); })
+        ->Arg(n)
+        ->UseManualTime()
+        ->Iterations(Problem::iterations)
+        ->Unit(benchmark::kMillisecond);
+  }
+}
+
+} // namespace bench

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// Product of two square matrices: the largest extent is halved until blocks of 64 x 64 remain.
+// Halves of the result's rows or columns are independent, halves of the sum come one after another.
+#pragma once
+
+#include "measure.hpp"
+#include "peers/fork_peers.hpp"
+#include "problems/mix.hpp"
+
+#include <weir/weir.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#ifdef BENCH_HAS_TBB
+#include <tbb/parallel_invoke.h>
+#endif
+
+namespace bench {
+
+/// Block of a row-major matrix of `Size` columns.
+template <class T, std::size_t Size>
+struct block {
+  T* first;
+  [[nodiscard]] T* row(std::size_t i) const { return first + i * Size; }
+  [[nodiscard]] block below(std::size_t rows) const { return {first + rows * Size}; }
+  [[nodiscard]] block right(std::size_t columns) const { return {first + columns}; }
+};
+
+template <std::size_t Size>
+class matmul {
+  using input = block<const float, Size>;
+  using output = block<float, Size>;
+
+ public:
+  static constexpr const char* name = Size == 1024 ? "matmul1024" : "matmul2048";
+  static constexpr int iterations = Size == 1024 ? 3 : 1;
+
+  // Small whole numbers, so that every sum is exact in whatever order.
+  matmul() : a_(Size * Size), b_(Size * Size), c_(Size * Size), probe_(Size) {
+    for (std::size_t i = 0; i < Size * Size; ++i) {
+      a_[i] = small(2 * i);
+      b_[i] = small(2 * i + 1);
+    }
+    for (std::size_t i = 0; i < Size; ++i)
+      probe_[i] = 1 + mix(static_cast<std::uint32_t>(i)) % 1000;
+  }
+  void reset() { std::fill(c_.begin(), c_.end(), 0.0F); }
+  /// Multiplies both sides with a vector: C x = A (B x).
+  [[nodiscard]] bool correct(bool) const {
+    return times(c_, probe_) == times(a_, times(b_, probe_));
+  }
+  [[nodiscard]] static std::size_t bytes() { return 3 * Size * Size * sizeof(float); }
+
+  /// Where the work begins: all of it.
+  struct extents {
+    std::size_t rows = Size;
+    std::size_t columns = Size;
+    std::size_t terms = Size;
+  };
+
+  /// c += a b. `Both` runs two callables, in parallel if it can.
+  template <class Both>
+  static void multiply(input a, input b, output c, extents n, const Both& both) {
+    if (n.rows >= n.columns && n.rows >= n.terms && n.rows > leaf) {
+      const std::size_t half = n.rows / 2;
+      const extents part{half, n.columns, n.terms};
+      both([=, &both] { multiply(a, b, c, part, both); },
+           [=, &both] { multiply(a.below(half), b, c.below(half), part, both); });
+    } else if (n.columns >= n.terms && n.columns > leaf) {
+      const std::size_t half = n.columns / 2;
+      const extents part{n.rows, half, n.terms};
+      both([=, &both] { multiply(a, b, c, part, both); },
+           [=, &both] { multiply(a, b.right(half), c.right(half), part, both); });
+    } else if (n.terms > leaf) {
+      const std::size_t half = n.terms / 2;
+      const extents part{n.rows, n.columns, half};
+      multiply(a, b, c, part, both);
+      multiply(a.right(half), b.below(half), c, part, both);
+    } else {
+      multiply_leaf(a, b, c);
+    }
+  }
+
+  template <class Both>
+  bool run(const Both& both) {
+    multiply({a_.data()}, {b_.data()}, {c_.data()}, {}, both);
+    return true;
+  }
+
+  static void add_all() {
+    add<matmul, serial_peer>("serial", {1}, [](matmul& m) {
+      return m.run([](const auto& f, const auto& g) {
+        f();
+        g();
+      });
+    });
+    add<matmul, weir_peer>("weir-functions", {1, 2}, [](matmul& m) {
+      return m.run([](const auto& f, const auto& g) { weir::fork_join(f, g); });
+    });
+#ifdef BENCH_HAS_TBB
+    add<matmul, tbb_peer>("onetbb", {1, 2}, [](matmul& m) {
+      return m.run([](const auto& f, const auto& g) { tbb::parallel_invoke(f, g); });
+    });
+#endif
+  }
+
+ private:
+  static constexpr std::size_t leaf = 64;
+
+  static float small(std::size_t i) {
+    return static_cast<float>(mix(static_cast<std::uint32_t>(i)) % 5) - 2;
+  }
+
+  template <class T>
+  static std::vector<std::int64_t> times(const std::vector<float>& matrix,
+                                         const std::vector<T>& vector) {
+    std::vector<std::int64_t> product(Size);
+    for (std::size_t i = 0; i < Size; ++i)
+      for (std::size_t j = 0; j < Size; ++j)
+        product[i] += static_cast<std::int64_t>(matrix[i * Size + j]) * vector[j];
+    return product;
+  }
+
+  /// Four rows and eight columns of the result at a time, which stay in registers.
+  [[gnu::noinline]] static void multiply_leaf(input a, input b, output c) {
+    constexpr std::size_t height = 4;
+    constexpr std::size_t width = 8;
+    for (std::size_t i = 0; i < leaf; i += height) {
+      for (std::size_t j = 0; j < leaf; j += width) {
+        float sums[height][width] = {};
+        for (std::size_t k = 0; k < leaf; ++k) {
+          for (std::size_t y = 0; y < height; ++y)
+            for (std::size_t x = 0; x < width; ++x)
+              sums[y][x] += a.row(i + y)[k] * b.row(k)[j + x];
+        }
+        for (std::size_t y = 0; y < height; ++y)
+          for (std::size_t x = 0; x < width; ++x)
+            c.row(i + y)[j + x] += sums[y][x];
+      }
+    }
+  }
+
+  std::vector<float> a_;
+  std::vector<float> b_;
+  std::vector<float> c_;
+  std::vector<std::int64_t> probe_;
+};
+
+} // namespace bench

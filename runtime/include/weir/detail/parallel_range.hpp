@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// How the parallel algorithms go through a range: front to back in pieces, and half of what is
+/// left is forked when somebody wants it.
+///
+/// After Tzannes et al., "Lazy binary-splitting" (2010): before each piece the thread looks whether
+/// it has anything that thieves could take. Only if not, it forks the back half of what is left. So
+/// a range is divided as often as somebody takes a part, and about log2(size) times if nobody does,
+/// whatever the bodies cost.
+#pragma once
+
+#include <weir/fork_join.hpp>
+#include <weir/grain.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+
+namespace weir::detail {
+
+/// The sizes of pieces.
+class pieces {
+ public:
+  explicit pieces(grain chosen) noexcept {
+    if (chosen.elements() != 0)
+      least_ = most_ = chosen.elements();
+  }
+
+  /// Whether `left` elements may be divided.
+  [[nodiscard]] bool divisible(std::size_t left) const noexcept { return left > least_; }
+  /// Of how many elements the next piece is, if `left` are divisible. Small beside what is left, so
+  /// that a piece of costly bodies does not hold up the others; large enough for an inner loop.
+  [[nodiscard]] std::size_t next(std::size_t left) const noexcept {
+    return std::clamp(left / 64, least_, most_);
+  }
+  /// Of how many the front half is: whole pieces if their size is given.
+  [[nodiscard]] std::size_t half(std::size_t left) const noexcept {
+    return ((left - 1) / least_ / 2 + 1) * least_;
+  }
+
+ private:
+  std::size_t least_ = 1;
+  std::size_t most_ = 2048;
+};
+
+/// Calls `run(first, count)` for pieces of [first, last).
+template <class Run>
+[[gnu::noinline]] void run_part(const Run& run, std::size_t first, std::size_t last,
+                                const pieces& sizes) {
+  const fork_stack& forks = *this_forks;
+  for (std::size_t left = last - first; left != 0; left = last - first) {
+    if (!sizes.divisible(left)) {
+      run(first, left);
+      return;
+    }
+    if (forks.hungry()) [[unlikely]] {
+      const std::size_t middle = first + sizes.half(left);
+      weir::fork_join([&] { run_part(run, first, middle, sizes); },
+                      [&] { run_part(run, middle, last, sizes); });
+      return;
+    }
+    const std::size_t count = sizes.next(left);
+    run(first, count);
+    first += count;
+  }
+}
+
+/// An integer as the iterator of a range of integers.
+template <std::integral I>
+struct index_cursor {
+  I value;
+
+  I operator*() const noexcept { return value; }
+  I operator[](std::size_t offset) const noexcept { return moved(offset).value; }
+  index_cursor& operator++() noexcept {
+    ++value;
+    return *this;
+  }
+  [[nodiscard]] index_cursor moved(std::size_t by) const noexcept {
+    return {static_cast<I>(static_cast<std::make_unsigned_t<I>>(value) +
+                           static_cast<std::make_unsigned_t<I>>(by))};
+  }
+  friend bool operator==(index_cursor, index_cursor) noexcept = default;
+};
+
+template <class I>
+[[nodiscard]] index_cursor<I> moved(index_cursor<I> from, std::size_t by) noexcept {
+  return from.moved(by);
+}
+template <std::random_access_iterator I>
+[[nodiscard]] I moved(const I& from, std::size_t by) {
+  return from + static_cast<std::iter_difference_t<I>>(by);
+}
+
+template <class C>
+using cursor_value_t = decltype(*std::declval<const C&>());
+
+template <class I>
+concept index_type = std::integral<I> && !std::same_as<std::remove_cv_t<I>, bool>;
+
+/// How many integers are in [first, last).
+template <std::integral I>
+[[nodiscard]] std::size_t count_between(I first, I last) noexcept {
+  using bits = std::make_unsigned_t<I>;
+  return first < last ? static_cast<bits>(static_cast<bits>(last) - static_cast<bits>(first)) : 0;
+}
+template <std::random_access_iterator I, std::sized_sentinel_for<I> S>
+[[nodiscard]] std::size_t count_between(const I& first, const S& last) {
+  const auto count = last - first;
+  return count > 0 ? static_cast<std::size_t>(count) : 0;
+}
+
+template <class R>
+concept random_access_sized_range =
+    std::ranges::random_access_range<R> && std::ranges::sized_range<R>;
+
+/// What an inner loop calls: a copy if nobody can tell it from the original, because the compiler
+/// keeps the copy's members in registers whatever the loop writes to.
+template <class F>
+using loop_callable = std::conditional_t<
+    std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> && sizeof(F) <= 64, F, F&>;
+
+/// Calls `body` with each element of [from, from + count).
+template <class C, class F>
+void for_all(const C& from, std::size_t count, F& body, const pieces& sizes) {
+  require_forks();
+  run_part(
+      [&from, &body](std::size_t first, std::size_t size) {
+        loop_callable<F> call = body;
+        const C end = moved(from, first + size);
+        for (C at = moved(from, first); at != end; ++at)
+          std::invoke(call, *at);
+      },
+      0, count, sizes);
+}
+
+} // namespace weir::detail
