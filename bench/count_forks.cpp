@@ -19,8 +19,8 @@ weir::task<long> fib_coroutine(int n);
 extern "C" long fib_function(int n) {
   if (n < 2)
     return n;
-  auto [a, b] = weir::fork_join([=] { return fib_function(n - 1); },
-                                [=] { return fib_function(n - 2); });
+  auto [a, b] =
+      weir::fork_join([=] { return fib_function(n - 1); }, [=] { return fib_function(n - 2); });
   return a + b;
 }
 

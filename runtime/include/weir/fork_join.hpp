@@ -492,6 +492,8 @@ class fork_scope {
 ///         scope.fork([&part] { part.update(); });
 ///     });
 ///
+/// Children may outlive the local variables of `body`: let them refer to what is outside of it.
+///
 /// The first exception, that of `body` if it throws, is thrown then; others are counted in
 /// `runtime_stats::suppressed_exceptions`. If stop is requested of the running task, children that
 /// have not started do not, and `task_cancelled` is thrown. Waits as `fork_join` does; throws

@@ -62,8 +62,7 @@ class forked_join final : public all_join {
   template <std::size_t... Is>
   forked_join(task_scope& parent, std::tuple<task<Ts>...>& tasks,
               std::tuple<result<Ts>...>& outcomes, std::index_sequence<Is...>) noexcept
-      : all_join(false),
-        children_(fork_of<Ts>{std::get<Is>(tasks), std::get<Is>(outcomes)}...) {
+      : all_join(false), children_(fork_of<Ts>{std::get<Is>(tasks), std::get<Is>(outcomes)}...) {
     this->belong_to(parent);
     (enlist(std::get<Is>(children_), std::get<Is>(tasks)), ...);
   }
@@ -172,8 +171,7 @@ class when_all_awaiter final : forked_tasks {
   }
   static fixed_join& build_join(forked_tasks& base) noexcept {
     auto& owner = self(base);
-    return *std::construct_at(&owner.join_, owner.parent().scope(), *owner.tasks_,
-                              owner.outcomes_);
+    return *std::construct_at(&owner.join_, owner.parent().scope(), *owner.tasks_, owner.outcomes_);
   }
   static child& child_at(forked_tasks& base, std::size_t index) noexcept {
     return self(base).join_.at(index);

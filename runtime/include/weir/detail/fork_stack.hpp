@@ -118,8 +118,8 @@ class WEIR_API fork_stack {
   [[nodiscard]] fork_start push_slow(fork_slot::run_function run, void* data);
 
   /// As push_slow() of a coroutine. \return false if it was not forked: the stack is full, or the
-  /// thread has none. Only the `first` of a join's coroutines is refused: slots in reserve are there
-  /// for the others.
+  /// thread has none. Only the `first` of a join's coroutines is refused: slots in reserve are
+  /// there for the others.
   [[nodiscard]] bool push_coroutine_slow(fork_slot::run_function run, void* data,
                                          bool first) noexcept;
 
