@@ -19,6 +19,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -212,19 +213,50 @@ fork_join_pair(F&& f, G&& g) {
   }
 }
 
-/// Runs the first callable here, and forks the others: the last one first, so that thieves take it
-/// first.
-template <std::size_t Last, class Callables>
-[[gnu::always_inline]] inline auto invoke_forked(Callables& callables) {
-  using callable = std::tuple_element_t<Last, Callables>;
-  if constexpr (Last == 0) {
-    return std::tuple<forked_value_t<callable>>(
-        call_fork(std::forward<callable>(std::get<0>(callables))));
+/// The result of one of several callables, until all have ended.
+template <class T>
+struct invoked_value {
+  [[gnu::always_inline]] T take() { return *std::move(value); }
+  template <class F>
+  [[gnu::always_inline]] void set(F&& f) {
+    value.emplace(call_fork(std::forward<F>(f)));
+  }
+  std::optional<T> value;
+};
+/// Whether there is one need not be known if it needs no destruction.
+template <class T>
+  requires std::is_trivially_copyable_v<T>
+struct invoked_value<T> {
+  [[gnu::always_inline]] invoked_value() noexcept {}
+  [[gnu::always_inline]] T take() { return value; }
+  template <class F>
+  [[gnu::always_inline]] void set(F&& f) {
+    std::construct_at(&value, call_fork(std::forward<F>(f)));
+  }
+  union {
+    T value;
+  };
+};
+
+/// Several callables and what they give.
+template <class... Fs>
+struct invoked {
+  [[gnu::always_inline]] explicit invoked(Fs&&... fs) noexcept
+      : callables(std::forward<Fs>(fs)...) {}
+  std::tuple<Fs&&...> callables;
+  std::tuple<invoked_value<forked_value_t<Fs>>...> values;
+};
+
+/// Runs `Count` callables from number `First` on: half of them here, while the others are forked.
+template <std::size_t First, std::size_t Count, class... Fs>
+[[gnu::always_inline]] inline void invoke_forked(invoked<Fs...>& all) {
+  if constexpr (Count == 1) {
+    using callable = std::tuple_element_t<First, std::tuple<Fs...>>;
+    std::get<First>(all.values).set(std::forward<callable>(std::get<First>(all.callables)));
   } else {
-    auto both = fork_join_pair([&] { return invoke_forked<Last - 1>(callables); },
-                               std::forward<callable>(std::get<Last>(callables)));
-    return std::tuple_cat(std::get<0>(std::move(both)),
-                          std::tuple<forked_value_t<callable>>(std::get<1>(std::move(both))));
+    constexpr std::size_t half = Count / 2;
+    (void)fork_join_pair([&all] { invoke_forked<First, half>(all); },
+                         [&all] { invoke_forked<First + half, Count - half>(all); });
   }
 }
 
@@ -269,15 +301,17 @@ auto fork_join(runtime& on, F&& f, G&& g) {
 }
 
 /// `fork_join` of two callables or more. The calling thread runs them in their order; thieves take
-/// the last one first.
+/// the last ones first, half of what there is.
 template <std::invocable... Fs>
   requires(sizeof...(Fs) >= 2)
 [[gnu::always_inline]] inline auto parallel_invoke(Fs&&... fs) {
-  std::tuple<Fs&&...> callables(std::forward<Fs>(fs)...);
-  if constexpr (detail::all_void<Fs...>)
-    (void)detail::invoke_forked<sizeof...(Fs) - 1>(callables);
-  else
-    return detail::invoke_forked<sizeof...(Fs) - 1>(callables);
+  detail::invoked<Fs...> all(std::forward<Fs>(fs)...);
+  detail::invoke_forked<0, sizeof...(Fs)>(all);
+  if constexpr (!detail::all_void<Fs...>) {
+    return std::apply(
+        [](auto&... each) { return std::tuple<detail::forked_value_t<Fs>...>(each.take()...); },
+        all.values);
+  }
 }
 
 /// As above on any thread, see `fork_join`.
