@@ -225,7 +225,8 @@ void stolen_fork::execute(thread_state& thread, fork_stack& thief) const noexcep
     run(data, thread);
     return;
   }
-  slot->thief.store(&thief, relaxed); // a hint for the owner
+  // Release: pairs with help, so that a stack which was made meanwhile is seen as it is.
+  slot->thief.store(&thief, std::memory_order_release);
   std::uint32_t outcome = fork_slot::dropped;
   if (scope == nullptr || !scope->stop_requested()) {
     const auto scope_before = std::exchange(thread.fork_scope, scope);
@@ -250,7 +251,7 @@ bool fork_stack::help(const fork_slot& slot, thread_state& thread) noexcept {
     return false;
   stolen_fork taken;
   // First the thief itself: what it has forked is part of what is waited for.
-  fork_stack* const thief = slot.thief.load(relaxed);
+  fork_stack* const thief = slot.thief.load(std::memory_order_acquire); // pairs with execute
   if ((thief == nullptr || !thief->steal(taken)) && !home_->steal_fork(*this, next_victim_, taken))
     return false;
   bump(stolen_);
