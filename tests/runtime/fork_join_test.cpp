@@ -417,6 +417,30 @@ TEST_CASE("a worker may be a guest of another runtime, also round and round", "[
   }
 }
 
+TEST_CASE("what a guest has forked at home is public meanwhile", "[fork_join]") {
+  // Forks of other tasks may run on top of it, so that it cannot become public then.
+  weir::runtime a{{.workers = 1}};
+  weir::runtime b{{.workers = 1}};
+  const auto [outside, inside] =
+      a.submit([&] {
+         std::pair<std::uint64_t, std::uint64_t> published;
+         weir::fork_join(
+             [&] {
+               weir::fork_join(
+                   [&] {
+                     const auto& home = *weir::detail::this_forks;
+                     published.first = home.published();
+                     weir::fork_join(b, [&] { published.second = home.published(); }, [] {});
+                   },
+                   [] {});
+             },
+             [] {});
+         return published;
+       }).get();
+  CHECK(outside == 1);
+  CHECK(inside == 2);
+}
+
 TEST_CASE("a coroutine forks on whatever worker it has come to", "[fork_join]") {
   struct local {
     static weir::task<int> run(weir::runtime& here, weir::runtime& there) {
@@ -1089,6 +1113,31 @@ TEST_CASE("a stolen fork has the context of its fork", "[fork_join]") {
   CHECK(seen[0] == name);
   CHECK(seen[1] == "thief");
   CHECK(seen[2] == name);
+}
+
+TEST_CASE("who helps another task's fork runs it in that one's context", "[fork_join]") {
+  // The worker that waits for the thief is the one that takes what the thief forks, mostly.
+  weir::runtime rt{{.workers = 2, .spin = 1ms}};
+  for (int round = 0; round < test::rounds(200); ++round) {
+    std::string helped;
+    std::string after;
+    rt.submit([&] {
+        const weir::context_scope here(request, "joins");
+        beside([] {},
+               [&] {
+                 const weir::context_scope there(request, name);
+                 meeting both;
+                 weir::fork_join([&] { both.come(); },
+                                 [&] {
+                                   helped = seen_request();
+                                   both.come();
+                                 });
+               });
+        after = seen_request();
+      }).get();
+    REQUIRE(helped == name);
+    REQUIRE(after == "joins");
+  }
 }
 
 TEST_CASE("a task made in a stolen fork inherits its context", "[fork_join]") {
