@@ -12,6 +12,8 @@ from collections import defaultdict
 
 from table import arguments_of, machine, put
 
+PROBLEMS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
+            "sort", "reduce"]
 PEERS = {"serial": ["serial"], "weir functions": ["weir-functions"], "weir coroutines": ["weir-coroutines"],
          "oneTBB": ["onetbb"], "OpenMP": ["openmp-static", "openmp-dynamic", "openmp-gnu"]}
 
@@ -39,9 +41,8 @@ def table(paths):
     lines = [f"| {rounds} rounds, medians in ms | workers | " + " | ".join(PEERS) +
              " | oneTBB to functions | oneTBB to coroutines | OpenMP to functions | functions to serial | MB |",
              "|---|---|" + "---:|" * (len(PEERS) + 5)]
-    for problem, workers in times:
-        if workers == "1" or (problem, "1") not in times:
-            serial = times[problem, "1"].get("serial", [])
+    for problem, workers in sorted(times, key=lambda row: (PROBLEMS.index(row[0]), row[1])):
+        serial = times.get((problem, "1"), {}).get("serial", [])
         medians = {peer: min(statistics.median(times[problem, workers][kind]) for kind in kinds
                              if times[problem, workers][kind])
                    for peer, kinds in PEERS.items() if any(times[problem, workers][kind] for kind in kinds)}
