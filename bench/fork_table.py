@@ -35,6 +35,11 @@ def read(paths):
     return times, memory, files[0]["context"]
 
 
+def number(value):
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(paths):
     times, memory, context = read(paths)
     rounds = max((len(values) for peers in times.values() for values in peers.values()), default=0)
@@ -52,7 +57,7 @@ def table(paths):
         def ratio(of, to, medians=medians):
             return f"{medians[of] / medians[to]:.2f}×" if of in medians and to in medians else "–"
 
-        cells = [f"{medians[peer]:.3g}" if peer in medians and (peer != "serial" or workers == "1") else "–"
+        cells = [number(medians[peer]) if peer in medians and (peer != "serial" or workers == "1") else "–"
                  for peer in PEERS]
         cells += [ratio("oneTBB", "weir functions"), ratio("oneTBB", "weir coroutines"),
                   ratio("OpenMP", "weir functions"), ratio("weir functions", "serial")]
