@@ -12,6 +12,8 @@ from collections import defaultdict
 
 from table import arguments_of, machine, put
 
+PROBLEMS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
+            "sort", "reduce"]
 PEERS = {"serial": ["serial"], "weir functions": ["weir-functions"], "weir coroutines": ["weir-coroutines"],
          "oneTBB": ["onetbb"], "OpenMP": ["openmp-static", "openmp-dynamic", "openmp-gnu"]}
 
@@ -33,15 +35,19 @@ def read(paths):
     return times, memory, files[0]["context"]
 
 
+def number(value):
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(paths):
     times, memory, context = read(paths)
     rounds = max((len(values) for peers in times.values() for values in peers.values()), default=0)
     lines = [f"| {rounds} rounds, medians in ms | workers | " + " | ".join(PEERS) +
              " | oneTBB to functions | oneTBB to coroutines | OpenMP to functions | functions to serial | MB |",
              "|---|---|" + "---:|" * (len(PEERS) + 5)]
-    for problem, workers in times:
-        if workers == "1" or (problem, "1") not in times:
-            serial = times[problem, "1"].get("serial", [])
+    for problem, workers in sorted(times, key=lambda row: (PROBLEMS.index(row[0]), row[1])):
+        serial = times.get((problem, "1"), {}).get("serial", [])
         medians = {peer: min(statistics.median(times[problem, workers][kind]) for kind in kinds
                              if times[problem, workers][kind])
                    for peer, kinds in PEERS.items() if any(times[problem, workers][kind] for kind in kinds)}
@@ -51,7 +57,7 @@ def table(paths):
         def ratio(of, to, medians=medians):
             return f"{medians[of] / medians[to]:.2f}×" if of in medians and to in medians else "–"
 
-        cells = [f"{medians[peer]:.3g}" if peer in medians and (peer != "serial" or workers == "1") else "–"
+        cells = [number(medians[peer]) if peer in medians and (peer != "serial" or workers == "1") else "–"
                  for peer in PEERS]
         cells += [ratio("oneTBB", "weir functions"), ratio("oneTBB", "weir coroutines"),
                   ratio("OpenMP", "weir functions"), ratio("weir functions", "serial")]
