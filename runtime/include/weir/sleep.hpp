@@ -90,20 +90,37 @@ class sleep_until_awaiter {
 
 } // namespace detail
 
+/// What `sleep_for` and `sleep_until` give: await it. Numbers, because GCC 12 gives everything else
+/// that is awaited a place in the coroutine's frame.
+enum class [[nodiscard(
+    "the task sleeps when this is awaited")]] sleep_awaitable : clock_source::duration::rep {};
+enum class [[nodiscard(
+    "the task sleeps when this is awaited")]] sleep_until_awaitable : clock_source::duration::rep {
+};
+
+[[nodiscard]] inline auto operator co_await(sleep_awaitable wanted) noexcept {
+  return detail::sleep_awaiter(
+      clock_source::duration(static_cast<clock_source::duration::rep>(wanted)));
+}
+[[nodiscard]] inline auto operator co_await(sleep_until_awaitable wanted) noexcept {
+  return detail::sleep_until_awaiter(clock_source::time_point(
+      clock_source::duration(static_cast<clock_source::duration::rep>(wanted))));
+}
+
 /// `co_await sleep_for(duration)` lets the task sleep for `duration` of its runtime's clock,
 /// rounded up to nanoseconds and cut to 30 years; 0 or less lets everything that waits run first,
 /// as `yield()`. Throws `task_cancelled` if stop is requested. Holds no thread and allocates
 /// nothing. Never wakes too early; how late depends on how long the jobs on the workers run.
 template <class Rep, class Period>
-[[nodiscard("the task sleeps when this is awaited")]] detail::sleep_awaiter
+[[nodiscard("the task sleeps when this is awaited")]] sleep_awaitable
 sleep_for(std::chrono::duration<Rep, Period> duration) noexcept {
-  return detail::sleep_awaiter(detail::sync::clamped(duration));
+  return static_cast<sleep_awaitable>(detail::sync::clamped(duration).count());
 }
 
 /// As `sleep_for`, until the runtime's clock says `deadline`.
-[[nodiscard("the task sleeps when this is awaited")]] inline detail::sleep_until_awaiter
+[[nodiscard("the task sleeps when this is awaited")]] inline sleep_until_awaitable
 sleep_until(clock_source::time_point deadline) noexcept {
-  return detail::sleep_until_awaiter(deadline);
+  return static_cast<sleep_until_awaitable>(deadline.time_since_epoch().count());
 }
 
 /// What a `ticker` does when its task comes too late for a tick or several.

@@ -46,6 +46,10 @@ struct promise_base;
 /// scopes of their own. See forked_tasks.hpp.
 WEIR_API task_scope& make_scopes(promise_base& leaf) noexcept;
 
+/// An awaitable that is just a number (sleep.hpp).
+template <class A>
+concept small_awaitable = std::is_enum_v<A>;
+
 /// An awaiter that lives elsewhere: GCC 12 copies awaiters that `await_transform` gives back as
 /// references.
 template <class A>
@@ -72,32 +76,36 @@ struct promise_base : job {
     deallocate_frame(memory, size);
   }
 
+  /// One byte: it has a place in each frame.
   struct final_awaiter {
-    explicit final_awaiter(promise_base& promise) noexcept : self(&promise) {}
-    [[nodiscard]] bool await_ready() const noexcept {
+    explicit final_awaiter(bool ended_fork) noexcept : destroys_itself(ended_fork) {}
+    [[nodiscard]] bool await_ready() const noexcept { return destroys_itself; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
+      promise_base& self = ended.promise();
       thread_state& thread = this_thread();
-      if (thread.call_top != self->as_fork())
-        return false;
-      thread.call_top = nullptr; // T1
-      return true;
-    }
-    void await_suspend(std::coroutine_handle<>) const noexcept {
-      thread_state& thread = this_thread();
-      if (thread.call_top == self)
+      if (thread.call_top == &self)
         thread.call_top = nullptr; // T1: the parent goes on when we return into it
       else
-        schedule_chained(self->stop_scope().home(), thread, *self->continuation);
+        schedule_chained(self.stop_scope().home(), thread, *self.continuation);
     }
     void await_resume() const noexcept {}
 
-    promise_base* self;
+    bool destroys_itself;
   };
 
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
-  [[nodiscard]] final_awaiter final_suspend() noexcept { return final_awaiter(*this); }
+  [[nodiscard]] final_awaiter final_suspend() const noexcept {
+    thread_state& thread = this_thread();
+    const bool ended_fork = thread.call_top == as_fork();
+    if (ended_fork)
+      thread.call_top = nullptr; // T1
+    return final_awaiter(ended_fork);
+  }
 
   /// What is awaited may suspend the coroutine: it needs a scope of its own then.
   template <class A>
+    requires(!small_awaitable<std::remove_cvref_t<A>>)
   [[gnu::always_inline]] decltype(auto) await_transform(A&& awaited) {
     if ((scope_bits & shared_mark) != 0)
       make_scopes(*this);
@@ -107,6 +115,13 @@ struct promise_base : job {
       return operator co_await(std::forward<A>(awaited));
     else
       return awaiter_reference<std::remove_reference_t<A>>(awaited);
+  }
+  /// As above; what is taken by value needs no place in the frame.
+  template <small_awaitable A>
+  [[gnu::always_inline]] auto await_transform(A awaited) {
+    if ((scope_bits & shared_mark) != 0)
+      make_scopes(*this);
+    return operator co_await(awaited);
   }
   // These may go on without suspending.
   template <class T>
