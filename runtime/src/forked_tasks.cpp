@@ -18,7 +18,7 @@ bool forked_tasks::may_run_here(thread_state& thread) noexcept {
 
 child& forked_tasks::child_of(const promise_base& which) noexcept {
   std::size_t i = 0;
-  while (&types_->promise_at(*this, i) != &which)
+  while (types_->promise_at(*this, i) != &which)
     ++i;
   return types_->child_at(*this, i);
 }
@@ -74,7 +74,7 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
         build();
       if (built_ == nullptr) {
         ran = true;
-        if (run(thread, types_->promise_at(*this, index))) {
+        if (run(thread, *types_->promise_at(*this, index))) {
           types_->forget(*this, index);
           ran = false;
         }

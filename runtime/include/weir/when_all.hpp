@@ -176,10 +176,10 @@ class when_all_awaiter final : forked_tasks {
   static child& child_at(forked_tasks& base, std::size_t index) noexcept {
     return self(base).join_.at(index);
   }
-  static promise_base& promise_at(forked_tasks& base, std::size_t index) noexcept {
+  static promise_base* promise_at(forked_tasks& base, std::size_t index) noexcept {
     std::array<promise_base*, count> all{};
     std::apply([&](auto&... each) { all = {each.promise()...}; }, *self(base).tasks_);
-    return *all[index];
+    return all[index];
   }
   static void forget_at(forked_tasks& base, std::size_t index) noexcept {
     std::size_t i = 0;

@@ -52,7 +52,8 @@ class WEIR_API forked_tasks {
     /// Makes the join, with those children in it that have not ended.
     fixed_join& (*build)(forked_tasks&) noexcept;
     child& (*child_at)(forked_tasks&, std::size_t index) noexcept;
-    promise_base& (*promise_at)(forked_tasks&, std::size_t index) noexcept;
+    /// Null if it has ended and destroyed itself.
+    promise_base* (*promise_at)(forked_tasks&, std::size_t index) noexcept;
     /// It has ended and destroyed itself.
     void (*forget)(forked_tasks&, std::size_t index) noexcept;
   };
