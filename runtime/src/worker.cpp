@@ -345,7 +345,7 @@ worker::found worker::take_any_due() noexcept {
 }
 
 worker::found worker::steal() noexcept {
-  fork_guests& guests = owner_.guests();
+  const fork_guests& guests = owner_.guests();
   for (std::size_t i = 0; i < guests.size(); ++i) {
     if (auto f = steal_fork_of(guests.at(i)))
       return f;
