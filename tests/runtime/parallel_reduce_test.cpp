@@ -53,6 +53,21 @@ TEST_CASE("parallel_reduce gives what the serial loop gives", "[parallel_reduce]
   CHECK(faults.count() == 0);
 }
 
+namespace {
+
+int doubled(int x) {
+  return 2 * x;
+}
+
+} // namespace
+
+TEST_CASE("a plain function may be the transform", "[parallel_reduce]") {
+  weir::runtime rt{{.workers = 2}};
+  const std::vector<int> ones(1000, 1);
+  CHECK(weir::parallel_transform_reduce(rt, ones.begin(), ones.end(), 0, std::plus<>(), doubled) ==
+        2000);
+}
+
 TEST_CASE("parallel_reduce keeps the order of what does not commute", "[parallel_reduce]") {
   test::faults faults;
   test::everywhere([&] {

@@ -120,11 +120,17 @@ template <class R>
 concept random_access_sized_range =
     std::ranges::random_access_range<R> && std::ranges::sized_range<R>;
 
+template <class F>
+inline constexpr bool is_copied_into_loops = false;
+template <class F>
+  requires std::is_object_v<F>
+inline constexpr bool is_copied_into_loops<F> =
+    std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> && sizeof(F) <= 64;
+
 /// What an inner loop calls: a copy if nobody can tell it from the original, because the compiler
 /// keeps the copy's members in registers whatever the loop writes to.
 template <class F>
-using loop_callable = std::conditional_t<
-    std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> && sizeof(F) <= 64, F, F&>;
+using loop_callable = std::conditional_t<is_copied_into_loops<F>, F, F&>;
 
 /// Calls `body` with each element of [from, from + count).
 template <class C, class F>
