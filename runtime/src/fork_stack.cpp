@@ -6,7 +6,6 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
-#include <array>
 
 namespace weir::detail {
 
@@ -58,21 +57,22 @@ fork_start fork_stack::push_slow(fork_slot::run_function run, void* data) {
     return fork_start::stopped;
   if (slots_ == nullptr || top_ >= bottom_ + capacity)
     return fork_start::full;
-  top_->run.store(run, relaxed);
-  top_->data.store(data, relaxed);
-  ++top_;
-  publish();
+  push_public(run, data);
   return fork_start::forked;
 }
 
 bool fork_stack::push_coroutine_slow(fork_slot::run_function run, void* data, bool first) noexcept {
   if (slots_ == nullptr || (first && top_ >= bottom_ + capacity))
     return false;
+  push_public(run, data);
+  return true;
+}
+
+void fork_stack::push_public(fork_slot::run_function run, void* data) noexcept {
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
   ++top_;
   publish();
-  return true;
 }
 
 void fork_stack::publish() noexcept {

@@ -24,7 +24,7 @@ as_root() {
 install_packages() {
   local missing=() name
   for name in "$@"; do
-    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$name")
+    [ "$(dpkg-query -W -f='${Status}' "$name" 2>/dev/null)" = 'install ok installed' ] || missing+=("$name")
   done
   [ "${#missing[@]}" -eq 0 ] && return
   as_root apt-get update -q

@@ -3,6 +3,7 @@
 /// What can be awaited inside a `task`.
 #pragma once
 
+#include <weir/detail/awaiter_of.hpp>
 #include <weir/task.hpp>
 
 #include <coroutine>
@@ -12,25 +13,13 @@ namespace weir {
 
 /// Anything that `co_await` takes in a `task`.
 template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).operator co_await(); } || requires(A&& a) {
-  operator co_await(std::forward<A>(a));
-} || requires(A&& a, std::coroutine_handle<> h) {
+concept awaitable = detail::gives_awaiter<A> || requires(A&& a, std::coroutine_handle<> h) {
   std::forward<A>(a).await_ready();
   std::forward<A>(a).await_suspend(h);
   std::forward<A>(a).await_resume();
 };
 
 namespace detail {
-
-template <class A>
-decltype(auto) awaiter_of(A&& a) {
-  if constexpr (requires { std::forward<A>(a).operator co_await(); })
-    return std::forward<A>(a).operator co_await();
-  else if constexpr (requires { operator co_await(std::forward<A>(a)); })
-    return operator co_await(std::forward<A>(a));
-  else
-    return std::forward<A>(a);
-}
 
 template <class A>
 using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());

@@ -18,6 +18,7 @@
 /// loop instead, which unwinds the stack: recursion depth is bounded by memory, not by the stack.
 #pragma once
 
+#include <weir/detail/awaiter_of.hpp>
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_block.hpp>
 
@@ -38,6 +39,11 @@ namespace detail {
 
 template <class... Ts>
 class when_all_awaiter;
+
+template <class T>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
 
 class forked_tasks;
 struct promise_base;
@@ -105,14 +111,12 @@ struct promise_base : job {
 
   /// What is awaited may suspend the coroutine: it needs a scope of its own then.
   template <class A>
-    requires(!small_awaitable<std::remove_cvref_t<A>>)
+    requires(!small_awaitable<std::remove_cvref_t<A>> && !is_task<std::remove_cvref_t<A>>)
   [[gnu::always_inline]] decltype(auto) await_transform(A&& awaited) {
     if ((scope_bits & shared_mark) != 0)
       make_scopes(*this);
-    if constexpr (requires { std::forward<A>(awaited).operator co_await(); })
-      return std::forward<A>(awaited).operator co_await();
-    else if constexpr (requires { operator co_await(std::forward<A>(awaited)); })
-      return operator co_await(std::forward<A>(awaited));
+    if constexpr (gives_awaiter<A>)
+      return awaiter_of(std::forward<A>(awaited));
     else
       return awaiter_reference<std::remove_reference_t<A>>(awaited);
   }
@@ -124,16 +128,9 @@ struct promise_base : job {
     return operator co_await(awaited);
   }
   // These may go on without suspending.
-  template <class T>
-  [[gnu::always_inline]] auto await_transform(task<T>&& awaited) noexcept {
-    return awaited.operator co_await();
-  }
-  template <class T>
-  [[gnu::always_inline]] auto await_transform(const task<T>& awaited) noexcept {
-    return awaited.operator co_await();
-  }
-  template <class T>
-  [[gnu::always_inline]] auto await_transform(task<T>& awaited) noexcept {
+  template <class A>
+    requires is_task<std::remove_cvref_t<A>>
+  [[gnu::always_inline]] auto await_transform(A&& awaited) noexcept {
     return awaited.operator co_await();
   }
   template <class... Ts>
@@ -149,12 +146,12 @@ struct promise_base : job {
 
   /// Runs the coroutine for the first time, on behalf of `parent`.
   /// \return whether it ended; if not, `parent` will be scheduled when it does.
-  /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
-  [[gnu::noinline]] bool start(job& parent, task_scope& under) noexcept {
+  bool start(job& parent, task_scope& under) noexcept {
     return start(parent, reinterpret_cast<std::uintptr_t>(&under));
   }
 
   /// As above, also of a coroutine without a scope of its own.
+  /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
   [[gnu::noinline]] bool start(job& parent, std::uintptr_t under) noexcept {
     continuation = &parent;
     scope_bits = under;
@@ -327,11 +324,6 @@ task<T> task_promise<T>::get_return_object() noexcept {
 inline task<void> task_promise<void>::get_return_object() noexcept {
   return task<void>(*this);
 }
-
-template <class T>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
 
 } // namespace detail
 

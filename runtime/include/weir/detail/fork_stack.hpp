@@ -217,6 +217,7 @@ class WEIR_API fork_stack {
     return static_cast<std::size_t>(slot - bottom_);
   }
 
+  void push_public(fork_slot::run_function run, void* data) noexcept;
   [[nodiscard]] fork_end take_back() noexcept;
   void forget_stolen() noexcept;
   void publish_rest() noexcept;

@@ -112,7 +112,6 @@ class WEIR_API forked_tasks {
   [[nodiscard]] bool leave() noexcept;
 
   [[nodiscard]] bool built() const noexcept { return built_ != nullptr; }
-  [[nodiscard]] fixed_join& join() noexcept { return *built_; }
   [[nodiscard]] promise_base& parent() const noexcept { return *parent_; }
 
   static void run_stolen(void* data, thread_state& thread) noexcept;
