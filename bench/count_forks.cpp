@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // For tests/counts/check: fib on one worker, where nobody steals, so that a tool that counts
 // instructions sees what a fork and its join cost.
-//   count_forks functions|coroutines N
+//   count_forks functions|calls|tasks N
+#include <weir/fork.hpp>
 #include <weir/fork_join.hpp>
 #include <weir/runtime.hpp>
 #include <weir/task.hpp>
@@ -14,7 +15,8 @@
 
 // With C names, for the disassembly.
 extern "C" long fib_function(int n);
-weir::task<long> fib_coroutine(int n);
+weir::task<long> fib_calls(int n);
+weir::task<long> fib_tasks(int n);
 
 extern "C" long fib_function(int n) {
   if (n < 2)
@@ -24,10 +26,18 @@ extern "C" long fib_function(int n) {
   return a + b;
 }
 
-weir::task<long> fib_coroutine(int n) {
+weir::task<long> fib_calls(int n) {
   if (n < 2)
     co_return n;
-  auto [a, b] = co_await weir::when_all(fib_coroutine(n - 1), fib_coroutine(n - 2));
+  auto [a, b] = co_await weir::join(weir::fork([=] { return fib_calls(n - 1); }),
+                                    weir::fork([=] { return fib_calls(n - 2); }));
+  co_return a + b;
+}
+
+weir::task<long> fib_tasks(int n) {
+  if (n < 2)
+    co_return n;
+  auto [a, b] = co_await weir::when_all(fib_tasks(n - 1), fib_tasks(n - 2));
   co_return a + b;
 }
 
@@ -36,8 +46,9 @@ int main(int argc, char** argv) {
     return 2;
   const int n = std::atoi(argv[2]);
   weir::runtime rt({.workers = 1, .spin = std::chrono::nanoseconds(0)});
-  const long found = std::string_view(argv[1]) == "functions"
-                         ? rt.submit([n] { return fib_function(n); }).get()
-                         : rt.spawn(fib_coroutine(n)).get();
+  const std::string_view form = argv[1];
+  const long found = form == "functions" ? rt.submit([n] { return fib_function(n); }).get()
+                     : form == "calls"   ? rt.spawn(fib_calls(n)).get()
+                                         : rt.spawn(fib_tasks(n)).get();
   std::printf("%ld\n", found);
 }

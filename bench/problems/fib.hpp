@@ -37,7 +37,8 @@ class fib {
   static weir::task<long> coroutines(int n) {
     if (n < 2)
       co_return n;
-    const auto [a, b] = co_await weir::when_all(coroutines(n - 1), coroutines(n - 2));
+    const auto [a, b] = co_await weir::join(weir::fork([n] { return coroutines(n - 1); }),
+                                            weir::fork([n] { return coroutines(n - 2); }));
     co_return a + b;
   }
 

@@ -59,9 +59,11 @@ class skynet {
     if (size == 1)
       co_return first;
     const long part = size / 10;
-    const auto child = [first, part](int i) { return coroutines(first + i * part, part); };
-    const auto sums = co_await weir::when_all(child(0), child(1), child(2), child(3), child(4),
-                                              child(5), child(6), child(7), child(8), child(9));
+    const auto child = [first, part](int i) {
+      return weir::fork([=] { return coroutines(first + i * part, part); });
+    };
+    const auto sums = co_await weir::join(child(0), child(1), child(2), child(3), child(4),
+                                          child(5), child(6), child(7), child(8), child(9));
     co_return std::apply([](auto... each) { return (each + ...); }, sums);
   }
 

@@ -25,8 +25,14 @@ void child::run_first(job& self, thread_state& thread) noexcept {
   }
   thread.current = &*c.scope_;
   c.run = &run_ended;
-  if (c.coroutine_->start(c, *c.scope_))
+  if (c.coroutine_ == nullptr)
+    c.coroutine_ = c.make_coroutine();
+  if (c.coroutine_ == nullptr || c.coroutine_->start(c, *c.scope_))
     c.finish(thread, true);
+}
+
+promise_base* child::make_coroutine() noexcept {
+  return nullptr;
 }
 
 void child::run_ended(job& self, thread_state& thread) noexcept {

@@ -81,9 +81,8 @@ void fork_stack::publish() noexcept {
   const std::size_t count = index(top_);
   // The oldest first: scopes are made from there down, and change which one is the running task's.
   for (std::size_t i = split(seen); i < count; ++i) {
-    void* const data = slots_[i].data.load(relaxed);
-    if (is_unpublished_coroutine(data))
-      slots_[i].data.store(forked_tasks::publish(data), relaxed);
+    if (is_unpublished_coroutine(slots_[i].data.load(relaxed)))
+      forked_tasks::publish(slots_[i]);
   }
   task_scope* const task = running_task(thread);
   if (task != nullptr)

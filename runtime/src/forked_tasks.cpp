@@ -16,11 +16,14 @@ bool forked_tasks::may_run_here(thread_state& thread) noexcept {
   return true;
 }
 
-child& forked_tasks::child_of(const promise_base& which) noexcept {
-  std::size_t i = 0;
-  while (types_->promise_at(*this, i) != &which)
-    ++i;
-  return types_->child_at(*this, i);
+bool forked_tasks::enter_slow(thread_state& thread) {
+  const bool here = may_run_here(thread);
+  task_scope& scope = (parent_->scope_bits & promise_base::shared_mark) != 0
+                          ? *thread.current
+                          : parent_->stop_scope();
+  scope.check_stop();
+  context_ = scope.context();
+  return here;
 }
 
 void forked_tasks::build() noexcept {
@@ -30,6 +33,7 @@ void forked_tasks::build() noexcept {
   fixed_join& made = types_->build(*this);
   made.begin(*parent_, context_);
   built_ = &made;
+  unusual_ = true;
 }
 
 task_scope& make_scopes(promise_base& leaf) noexcept {
@@ -38,7 +42,7 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
     top = static_cast<promise_base*>(top->continuation);
   forked_tasks& forks = *forked_tasks::marked(top->continuation);
   forks.build();
-  child& adopted = forks.child_of(*top);
+  child& adopted = forks.types_->child_at(forks, forks.ended_); // only the one that runs has marks
   adopted.adopt(*top);
   task_scope& own = adopted.scope();
   // Q3
@@ -53,11 +57,16 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
   return own;
 }
 
-void* forked_tasks::publish(void* data) noexcept {
-  auto& which = *reinterpret_cast<promise_base*>(static_cast<char*>(data) - 1);
-  forked_tasks& forks = *marked(which.continuation);
+void forked_tasks::publish(fork_slot& fork) noexcept {
+  // Relaxed, all: the stack's word orders them.
+  auto* const data = static_cast<char*>(fork.data.load(std::memory_order_relaxed));
+  auto& forks = *reinterpret_cast<forked_tasks*>(data - fork_stack::unpublished_mark);
+  const auto index = reinterpret_cast<std::size_t>(fork.run.load(std::memory_order_relaxed));
   forks.build();
-  return reinterpret_cast<char*>(&forks.child_of(which)) + fork_stack::published_mark;
+  child& which = forks.types_->child_at(forks, index);
+  fork.data.store(reinterpret_cast<char*>(&which) + fork_stack::published_mark,
+                  std::memory_order_relaxed);
+  fork.run.store(&run_stolen, std::memory_order_relaxed);
 }
 
 void forked_tasks::run_stolen(void* data, thread_state& thread) noexcept {
@@ -73,11 +82,7 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
       if (how == fork_end::dropped)
         build();
       if (built_ == nullptr) {
-        ran = true;
-        if (run(thread, *types_->promise_at(*this, index))) {
-          types_->forget(*this, index);
-          ran = false;
-        }
+        ran = !types_->run(*this, thread, index);
       } else {
         child& c = types_->child_at(*this, index);
         if (thread.fork_budget == 0) // unwinding
@@ -88,9 +93,15 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
       }
     }
     if (ran) {
-      if (thread.call_top == nullptr) {
+      child& c = types_->child_at(*this, index);
+      if (!c.adopted()) {
         types_->forget(*this, index);
-        types_->child_at(*this, index).ended_here(thread); // Q4
+        c.ended_here(thread); // Q4
+      } else if (thread.chain == &c) {
+        // It had a scope, but has ended right here.
+        thread.chain = nullptr;
+        ++thread.chain_budget;
+        c.ended_here(thread);
       }
       thread.current = &parent_->scope();
     }

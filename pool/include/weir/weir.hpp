@@ -15,6 +15,7 @@
 #include <weir/error.hpp>
 #include <weir/event.hpp>
 #include <weir/executor.hpp>
+#include <weir/fork.hpp>
 #include <weir/fork_join.hpp>
 #include <weir/grain.hpp>
 #include <weir/handle.hpp>

@@ -13,16 +13,26 @@ namespace weir {
 
 /// Anything that `co_await` takes in a `task`.
 template <class A>
-concept awaitable = detail::gives_awaiter<A> || requires(A&& a, std::coroutine_handle<> h) {
-  std::forward<A>(a).await_ready();
-  std::forward<A>(a).await_suspend(h);
-  std::forward<A>(a).await_resume();
-};
+concept awaitable = detail::gives_awaiter<A> || detail::forks_children<std::remove_cvref_t<A>> ||
+                    requires(A&& a, std::coroutine_handle<> h) {
+                      std::forward<A>(a).await_ready();
+                      std::forward<A>(a).await_suspend(h);
+                      std::forward<A>(a).await_resume();
+                    };
 
 namespace detail {
 
 template <class A>
-using await_result_t = decltype(awaiter_of(std::declval<A>()).await_resume());
+struct await_result {
+  using type = decltype(awaiter_of(std::declval<A>()).await_resume());
+};
+template <class A>
+  requires forks_children<std::remove_cvref_t<A>>
+struct await_result<A> {
+  using type = decltype(std::declval<A&>().await_in(std::declval<promise_base&>()).await_resume());
+};
+template <class A>
+using await_result_t = typename await_result<A>::type;
 
 template <class A, class T>
 task<T> await_in_task(A awaited) {

@@ -10,7 +10,7 @@
 /// T1  `thread_state::call_top` names the promise whose parent is inside `await_suspend` directly
 ///     below it on this native stack. A child that ends compares itself with it: equal means that
 ///     the parent goes on by itself, unequal that the parent is suspended and must be scheduled.
-///     A forked child (forked_tasks.hpp) is named with a mark: then its frame destroys itself.
+///     Forked children are not named; see forked_tasks.hpp, Q4.
 /// T2  A suspended coroutine is resumed only from a worker's loop, never inline from whatever woke
 ///     it. So nobody can be on the native stack between a child and the parent that T1 names.
 ///
@@ -32,13 +32,8 @@ namespace weir {
 
 template <class T = void>
 class task;
-template <class... Ts>
-class when_all_awaitable;
 
 namespace detail {
-
-template <class... Ts>
-class when_all_awaiter;
 
 template <class T>
 inline constexpr bool is_task = false;
@@ -55,6 +50,10 @@ WEIR_API task_scope& make_scopes(promise_base& leaf) noexcept;
 /// An awaitable that is just a number (sleep.hpp).
 template <class A>
 concept small_awaitable = std::is_enum_v<A>;
+
+/// Lets its children run on top of the parent, which may go on without having suspended.
+template <class A>
+concept forks_children = requires { typename A::forks_children; };
 
 /// An awaiter that lives elsewhere: GCC 12 copies awaiters that `await_transform` gives back as
 /// references.
@@ -101,17 +100,14 @@ struct promise_base : job {
   };
 
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
-  [[nodiscard]] final_awaiter final_suspend() const noexcept {
-    thread_state& thread = this_thread();
-    const bool ended_fork = thread.call_top == as_fork();
-    if (ended_fork)
-      thread.call_top = nullptr; // T1
-    return final_awaiter(ended_fork);
+  [[nodiscard, gnu::always_inline]] final_awaiter final_suspend() const noexcept {
+    return final_awaiter((scope_bits & forked_mark) != 0); // Q4
   }
 
   /// What is awaited may suspend the coroutine: it needs a scope of its own then.
   template <class A>
-    requires(!small_awaitable<std::remove_cvref_t<A>> && !is_task<std::remove_cvref_t<A>>)
+    requires(!small_awaitable<std::remove_cvref_t<A>> && !is_task<std::remove_cvref_t<A>> &&
+             !forks_children<std::remove_cvref_t<A>>)
   [[gnu::always_inline]] decltype(auto) await_transform(A&& awaited) {
     if ((scope_bits & shared_mark) != 0)
       make_scopes(*this);
@@ -133,15 +129,10 @@ struct promise_base : job {
   [[gnu::always_inline]] auto await_transform(A&& awaited) noexcept {
     return awaited.operator co_await();
   }
-  template <class... Ts>
-  [[gnu::always_inline]] when_all_awaiter<Ts...>
-  await_transform(when_all_awaitable<Ts...>&& awaited) noexcept {
-    return when_all_awaiter<Ts...>(*this, awaited);
-  }
-  template <class... Ts>
-  [[gnu::always_inline]] when_all_awaiter<Ts...>
-  await_transform(when_all_awaitable<Ts...>& awaited) noexcept {
-    return when_all_awaiter<Ts...>(*this, awaited);
+  template <class A>
+    requires forks_children<std::remove_cvref_t<A>>
+  [[gnu::always_inline]] auto await_transform(A&& awaited) noexcept {
+    return awaited.await_in(*this);
   }
 
   /// Runs the coroutine for the first time, on behalf of `parent`.
@@ -154,7 +145,7 @@ struct promise_base : job {
   /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
   [[gnu::noinline]] bool start(job& parent, std::uintptr_t under) noexcept {
     continuation = &parent;
-    scope_bits = under;
+    scope_bits = under & ~forked_mark;
     thread_state& thread = this_thread();
     if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
       if (thread.stack_limit == UINTPTR_MAX)
@@ -192,18 +183,17 @@ struct promise_base : job {
   }
   /// The same or one above it, which is stopped with it.
   [[nodiscard]] task_scope& stop_scope() const noexcept {
-    return *reinterpret_cast<task_scope*>(scope_bits & ~shared_mark);
-  }
-  /// The mark of T1.
-  [[nodiscard]] const void* as_fork() const noexcept {
-    return reinterpret_cast<const char*>(this) + 1;
+    return *reinterpret_cast<task_scope*>(scope_bits & ~(shared_mark | forked_mark));
   }
 
+  // The scope is that of a parent further up.
   static constexpr std::uintptr_t shared_mark = 1;
+  // And that parent has forked this coroutine, and runs directly below on the native stack.
+  static constexpr std::uintptr_t forked_mark = 2;
 
   // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
   job* continuation = nullptr;
-  // A task_scope; marked if it is that of a parent further up.
+  // A task_scope and marks.
   std::uintptr_t scope_bits = 0;
 };
 
@@ -225,9 +215,8 @@ struct task_promise : promise_base {
       where->emplace(std::forward<U>(value));
   }
 
-  // Its own, or its parent's.
-  result<T>* where = &outcome;
-  result<T> outcome;
+  // Set by who starts it.
+  result<T>* where;
 };
 
 template <>
@@ -236,9 +225,8 @@ struct task_promise<void> : promise_base {
   void unhandled_exception() noexcept { where->set_error(std::current_exception()); }
   void return_void() noexcept { where->emplace(); }
 
-  // Its own, or its parent's.
-  result<void>* where = &outcome;
-  result<void> outcome;
+  // Set by who starts it.
+  result<void>* where;
 };
 
 } // namespace detail
@@ -296,19 +284,21 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
       return false;
     }
     template <class Promise>
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) const {
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
       static_assert(
           detail::weir_promise<Promise>,
           "a weir::task can be awaited only inside another weir::task; from other coroutines "
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
       promise.stop_scope().check_stop();
+      child_->where = &outcome_;
       return !child_->start(promise, promise.scope_bits);
     }
-    T await_resume() const { return child_->outcome.take(); }
+    T await_resume() { return outcome_.take(); }
 
    private:
     promise_type* child_;
+    detail::result<T> outcome_;
   };
 
   promise_type* promise_ = nullptr;

@@ -66,8 +66,9 @@ class WEIR_API child : public job {
     run = &run_ended;
     coroutine.continuation = this;
   }
-  /// What the end of an adopted coroutine asks for, if it comes without the coroutine having
-  /// suspended. The join must not be left by everybody yet.
+  [[nodiscard]] bool adopted() const noexcept { return run == &run_ended; }
+  /// What the end of a coroutine asks for that has run on its parent's native stack. The join must
+  /// not be left by everybody yet.
   void ended_here(thread_state& thread) noexcept { finish(thread, true); }
 
   /// How a child has ended that never had a scope.
@@ -84,6 +85,9 @@ class WEIR_API child : public job {
  private:
   /// Tells cancellation from failure. `started`: else the outcome becomes "cancelled".
   virtual child_end settle(bool started) noexcept = 0;
+  /// Makes the coroutine, if there is none when the child starts. Without one, the outcome is
+  /// there.
+  virtual promise_base* make_coroutine() noexcept;
 
   static void run_first(job& self, thread_state& thread) noexcept;
   static void run_ended(job& self, thread_state& thread) noexcept;
@@ -122,24 +126,25 @@ class task_child final : public Base {
   void assign(task<T>&& t) noexcept {
     task_ = std::move(t);
     this->set_coroutine(task_.promise());
+    if (task_)
+      task_.promise()->where = &outcome_;
   }
 
   /// The value, moved out; or throws what the child threw.
-  T take() { return task_.promise()->outcome.take(); }
+  T take() { return outcome_.take(); }
 
   [[nodiscard]] std::exception_ptr take_error() noexcept override {
-    return std::move(task_.promise()->outcome.error());
+    return std::move(outcome_.error());
   }
-  [[nodiscard]] stop_reason reason() const noexcept override {
-    return task_.promise()->outcome.reason();
-  }
+  [[nodiscard]] stop_reason reason() const noexcept override { return outcome_.reason(); }
 
  private:
   child_end settle(bool started) noexcept override {
-    return settle_outcome(task_.promise()->outcome, started, this->scope());
+    return settle_outcome(outcome_, started, this->scope());
   }
 
   task<T> task_;
+  result<T> outcome_;
 };
 
 /// The parent's wait for its children.

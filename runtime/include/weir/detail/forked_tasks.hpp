@@ -15,8 +15,9 @@
 ///     inside `await_ready`: it is one of those who must leave, and does so in `await_suspend`.
 /// Q3  `thread_state::current` is the innermost scope that exists, and holds the request context of
 ///     what runs. Making a scope below it moves the context down and restores its own.
-/// Q4  A child that ends on the native stack of its parent leaves its outcome in the parent's frame
-///     and destroys its own frame.
+/// Q4  A child that ends on the native stack of its parent, without ever having had a scope of its
+///     own, leaves its outcome in the parent's frame and destroys its own frame. So one whose
+///     promise still has the marks is directly above its parent.
 #pragma once
 
 #include <weir/detail/child.hpp>
@@ -35,25 +36,24 @@
 
 namespace weir::detail {
 
-/// One `when_all` of a coroutine. Part of its awaiter.
+/// What a coroutine waits for whose children are forked. Part of its awaiter.
 class WEIR_API forked_tasks {
  public:
   forked_tasks(const forked_tasks&) = delete;
   forked_tasks& operator=(const forked_tasks&) = delete;
 
-  /// By the fork stack, before `data`, a fork of push(), becomes public.
-  /// \return the fork's data from then on.
-  [[nodiscard]] static void* publish(void* data) noexcept;
+  /// By the fork stack, before a fork of push() becomes public.
+  static void publish(fork_slot& fork) noexcept;
 
  protected:
   /// What depends on the children's types.
   struct operations {
     std::size_t count;
-    /// Makes the join, with those children in it that have not ended.
+    /// Makes the join, with the children that have not ended.
     fixed_join& (*build)(forked_tasks&) noexcept;
     child& (*child_at)(forked_tasks&, std::size_t index) noexcept;
-    /// Null if it has ended and destroyed itself.
-    promise_base* (*promise_at)(forked_tasks&, std::size_t index) noexcept;
+    /// Runs a child on top of the native stack. \return false if a join was built meanwhile.
+    bool (*run)(forked_tasks&, thread_state& thread, std::size_t index) noexcept;
     /// It has ended and destroyed itself.
     void (*forget)(forked_tasks&, std::size_t index) noexcept;
   };
@@ -62,47 +62,41 @@ class WEIR_API forked_tasks {
       : types_(&types), parent_(&parent) {}
   ~forked_tasks() = default;
 
-  template <class T>
-  [[nodiscard, gnu::always_inline]] static bool startable(const task<T>& t) noexcept {
-    return t.promise() != nullptr && t.promise()->continuation == nullptr;
-  }
-
   /// Before anything is forked. \return false if the children must not run on this native stack.
   /// Throws `task_cancelled`.
   [[nodiscard, gnu::always_inline]] bool enter(thread_state& thread) {
-    task_scope& scope = (parent_->scope_bits & promise_base::shared_mark) != 0
-                            ? *thread.current
-                            : parent_->stop_scope();
-    scope.check_stop();
-    // Null or the like only outside of a worker's job, where the budget is 0.
-    context_ = scope.context();
+    // Outside of a worker's job, where there may be no current scope, the budget is 0.
     if (--thread.fork_budget >= forbidden ||
         reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit)
         [[unlikely]]
-      return may_run_here(thread);
+      return enter_slow(thread);
+    task_scope& scope = *thread.current; // Q3
+    scope.check_stop();
+    context_ = scope.context();
     return true;
   }
 
-  /// \return whether the fork was pushed. Only the `first` of a join is not: if the fork stack is
-  /// full, or the thread has none. Then nothing of the join must run here.
-  [[nodiscard, gnu::always_inline]] bool push(fork_stack& forks, promise_base& fork,
+  /// Forks child `index`. \return whether it was. Only the `first` fork of a join may fail to be:
+  /// if the fork stack is full, or the thread has none. Then nothing of the join must run here.
+  [[nodiscard, gnu::always_inline]] bool push(fork_stack& forks, std::size_t index,
                                               bool first) noexcept {
-    fork.continuation = marked_this();
-    void* const data = const_cast<void*>(fork.as_fork());
-    return forks.push(&run_stolen, data) || forks.push_coroutine_slow(&run_stolen, data, first);
+    // Not a function yet: publish() writes one.
+    const auto number = reinterpret_cast<fork_slot::run_function>(index);
+    void* const data = reinterpret_cast<char*>(this) + fork_stack::unpublished_mark;
+    return forks.push(number, data) || forks.push_coroutine_slow(number, data, first);
   }
 
-  /// Runs a child on top of the native stack. \return false if rest() must be called.
+  /// Runs a child on top of the native stack. \return false if a join was built meanwhile.
   [[nodiscard, gnu::always_inline]] bool run(thread_state& thread, promise_base& which) noexcept {
     which.continuation = marked_this();
-    which.scope_bits = parent_->scope_bits | promise_base::shared_mark;
-    thread.call_top = which.as_fork();
+    which.scope_bits = reinterpret_cast<std::uintptr_t>(thread.current) |
+                       promise_base::shared_mark | promise_base::forked_mark;
     which.handle().resume();
     return built_ == nullptr;
   }
 
-  /// Goes on after `run` has returned false for child `index`, or, if not `ran`, after that child
-  /// was popped but is not simply there: runs those after it too.
+  /// Goes on after child `index` has run and a join was built, or, if not `ran`, after it was
+  /// popped but is not simply there: runs those after it too.
   void rest(thread_state& thread, std::size_t index, bool ran) noexcept;
   /// Instead of running anything here.
   void schedule_all(thread_state& thread) noexcept;
@@ -114,7 +108,11 @@ class WEIR_API forked_tasks {
   [[nodiscard]] bool built() const noexcept { return built_ != nullptr; }
   [[nodiscard]] promise_base& parent() const noexcept { return *parent_; }
 
-  static void run_stolen(void* data, thread_state& thread) noexcept;
+  /// How many children have run on the native stack and ended before a join was built. The next one
+  /// is the one that runs there, if any does.
+  std::uint32_t ended_ = 0;
+  /// A join was built, or a child has no value.
+  bool unusual_ = false;
 
  private:
   friend task_scope& make_scopes(promise_base& leaf) noexcept;
@@ -122,10 +120,11 @@ class WEIR_API forked_tasks {
   /// The budget after one that is used up.
   static constexpr std::uint32_t forbidden = 1U << 31;
 
+  [[nodiscard]] bool enter_slow(thread_state& thread);
   [[nodiscard]] bool may_run_here(thread_state& thread) noexcept;
   /// Q1.
   void build() noexcept;
-  [[nodiscard]] child& child_of(const promise_base& which) noexcept;
+  static void run_stolen(void* data, thread_state& thread) noexcept;
 
   [[nodiscard]] job* marked_this() noexcept {
     return reinterpret_cast<job*>(reinterpret_cast<char*>(this) + 1);
@@ -140,33 +139,6 @@ class WEIR_API forked_tasks {
   // The request context when the children were forked; the parent keeps it alive.
   context_node* context_ = nullptr;
   fixed_join* built_ = nullptr;
-};
-
-/// A child, and where its outcome is.
-template <class T>
-struct fork_of {
-  task<T>& coroutine;
-  result<T>& outcome;
-};
-
-/// A child whose outcome is in its parent's frame.
-template <class T>
-class forked_child final : public child {
- public:
-  explicit forked_child(fork_of<T> which) noexcept : outcome_(&which.outcome) {
-    this->set_coroutine(which.coroutine.promise());
-  }
-  [[nodiscard]] std::exception_ptr take_error() noexcept override {
-    return std::move(outcome_->error());
-  }
-  [[nodiscard]] stop_reason reason() const noexcept override { return outcome_->reason(); }
-
- private:
-  child_end settle(bool started) noexcept override {
-    return started ? settle_outcome(*outcome_) : settle_outcome(*outcome_, false, this->scope());
-  }
-
-  result<T>* outcome_;
 };
 
 } // namespace weir::detail

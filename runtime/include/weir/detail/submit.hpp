@@ -174,9 +174,11 @@ class coroutine_block : public result_block<T> {
         this->outcome.set_error(std::current_exception());
       }
       finish(thread);
-    } else if (task_.promise()->start(*this, this->scope())) {
-      finish(thread);
+      return;
     }
+    task_.promise()->where = &this->outcome;
+    if (task_.promise()->start(*this, this->scope()))
+      finish(thread);
   }
 
   /// Destroys what the task was made from, before its outcome is published.
@@ -198,8 +200,8 @@ class coroutine_block : public result_block<T> {
   }
 
   void finish(thread_state& thread) noexcept {
-    if (task_.promise() != nullptr)
-      this->outcome.take_over(task_.promise()->outcome);
+    if (this->outcome.failed())
+      this->outcome.set_error_or_cancelled(std::move(this->outcome.error()));
     task_ = {};
     destroy_callable();
     this->complete(thread);

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+// `fork` and `join`: coroutines that are called when their turn comes.
+#include "support/children.hpp"
+#include "support/support.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <catch.hpp>
+
+using namespace std::chrono_literals;
+using weir::fork;
+using weir::join;
+
+namespace {
+
+weir::task<long> fib(int n) {
+  if (n < 2)
+    co_return n;
+  auto [a, b] = co_await join(fork(fib, n - 1), fork(fib, n - 2));
+  co_return a + b;
+}
+
+/// A tree some of whose nodes wait, for a clock, a lock or a turn. \return its leaves.
+weir::task<long> restless(unsigned seed, int depth, weir::mutex& lock) {
+  std::minstd_rand random(seed * 7919 + 17);
+  const auto pause = random() % 24;
+  if (pause == 0)
+    co_await weir::sleep_for(1us);
+  else if (pause == 1)
+    co_await weir::yield();
+  else if (pause < 8) {
+    const auto held = co_await lock.scoped_lock();
+  }
+  if (depth == 0)
+    co_return 1;
+  auto [a, b, c] =
+      co_await join(fork([=, &lock] { return restless(seed * 3 + 1, depth - 1, lock); }),
+                    fork(restless, seed * 3 + 2, depth - 1, std::ref(lock)),
+                    fork([=, &lock] { return restless(seed * 3 + 3, depth - 1, lock); }));
+  const long again = co_await fork(restless, seed + 1, 0, std::ref(lock));
+  co_return a + b + c + again - 1;
+}
+
+weir::task<std::unique_ptr<int>> sum_of(std::unique_ptr<int> a, std::unique_ptr<int> b) {
+  co_return std::make_unique<int>(*a + *b);
+}
+
+weir::task<int> chain(int depth) {
+  if (depth == 0)
+    co_return 0;
+  const int below = co_await fork(chain, depth - 1);
+  co_return below + 1;
+}
+
+weir::task<int> joined_chain(int depth) {
+  if (depth == 0)
+    co_return 0;
+  auto [below, beside] = co_await join(fork(joined_chain, depth - 1), fork(test::number, 1));
+  co_return below + beside;
+}
+
+/// A function that is no coroutine.
+weir::task<int> refuses(int value) {
+  if (value < 0)
+    throw std::invalid_argument("negative");
+  return test::number(value);
+}
+
+weir::task<int&> refer(int& to) {
+  co_return to;
+}
+
+struct counts {
+  std::atomic<std::uint64_t> thrown{0};
+  std::atomic<std::uint64_t> caught{0};
+};
+
+/// A tree that throws at its leaves or instead of them, now or later, and catches one level above.
+weir::task<> throwing(unsigned seed, int depth, counts& all) {
+  std::minstd_rand random(seed * 7919 + 17);
+  if (random() % 8 == 0)
+    co_await weir::yield();
+  if (depth == 0) {
+    if (random() % 3 != 0)
+      co_return;
+    ++all.thrown;
+    throw std::runtime_error("leaf");
+  }
+  const auto child = [&all, depth](unsigned its_seed) {
+    if (its_seed % 7 == 3) {
+      ++all.thrown;
+      throw std::runtime_error("call");
+    }
+    return throwing(its_seed, depth - 1, all);
+  };
+  try {
+    co_await join(fork(child, seed * 2 + 1), fork(child, seed * 2 + 2));
+  } catch (const std::runtime_error&) {
+    ++all.caught;
+  }
+}
+
+constexpr std::size_t all_worker_counts[] = {1, 2, 3, 16};
+
+} // namespace
+
+TEST_CASE("join gives the results in the order of its forks", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  int target = 7;
+  std::atomic<bool> flag{false};
+  const auto parent = [&]() -> weir::task<bool> {
+    auto [number, text, nothing, reference] =
+        co_await join(fork(test::number, 42), fork(test::text, "hello"),
+                      fork(test::set, std::ref(flag)), fork(refer, std::ref(target)));
+    static_assert(std::is_same_v<decltype(nothing), std::monostate>);
+    co_return number == 42 && text == "hello" && &reference.get() == &target;
+  };
+  CHECK(rt.block_on(parent()));
+  CHECK(flag.load());
+}
+
+TEST_CASE("one fork gives its value, whatever that is", "[fork]") {
+  weir::runtime rt({.workers = 1});
+  int target = 7;
+  const auto parent = [&]() -> weir::task<bool> {
+    const int number = co_await fork(test::number, 1);
+    std::atomic<int> calls{0};
+    co_await fork(test::count_after_yields, std::ref(calls), 3);
+    int& reference = co_await fork(refer, std::ref(target));
+    auto box = co_await fork(sum_of, std::make_unique<int>(2), std::make_unique<int>(3));
+    co_return number == 1 && calls == 1 && &reference == &target && *box == 5;
+  };
+  CHECK(rt.block_on(parent()));
+}
+
+TEST_CASE("a recursion of calls gives the right result", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    CHECK(rt.block_on(fib(20)) == 6765);
+  }
+}
+
+TEST_CASE("called children that wait in the midst of a recursion", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    weir::mutex lock;
+    for (int round = 0; round < test::rounds(10); ++round)
+      CHECK(rt.block_on(restless(static_cast<unsigned>(round), 6, lock)) == 729);
+  }
+}
+
+TEST_CASE("chains of calls are longer than the native stack", "[fork]") {
+  for (const std::size_t workers : {1U, 2U}) {
+    weir::runtime rt({.workers = workers});
+    CHECK(rt.block_on(chain(100'000)) == 100'000);
+    CHECK(rt.block_on(joined_chain(100'000)) == 100'000);
+  }
+}
+
+TEST_CASE("what a call throws is its child's exception", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  for (int round = 0; round < test::rounds(200); ++round) {
+    std::atomic<int> calls{0};
+    const auto parent = [&]() -> weir::task<> {
+      (void)co_await join(fork(test::count, std::ref(calls)), fork(refuses, -1),
+                          fork(test::count_after_yields, std::ref(calls), 2));
+    };
+    CHECK_THROWS_AS(rt.block_on(parent()), std::invalid_argument);
+    CHECK(calls.load() == 2);
+    const auto alone = [&]() -> weir::task<> { (void)co_await fork(refuses, -1); };
+    CHECK_THROWS_AS(rt.block_on(alone()), std::invalid_argument);
+  }
+}
+
+TEST_CASE("each exception of a recursion of calls is thrown or counted once", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    counts all;
+    for (int round = 0; round < test::rounds(20); ++round)
+      rt.block_on(throwing(static_cast<unsigned>(round) + 1, 7, all));
+    CHECK(all.thrown.load() != 0);
+    CHECK(all.thrown.load() == all.caught.load() + rt.stats().suppressed_exceptions);
+  }
+}
+
+TEST_CASE("calls may give tasks that were made before", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    const auto parent = []() -> weir::task<int> {
+      auto early = [made = test::number_after_yields(20, 1)]() mutable { return std::move(made); };
+      auto late = [made = test::number(22)]() mutable { return std::move(made); };
+      auto [a, b] = co_await join(fork(std::move(early)), fork(std::move(late)));
+      co_return a + b;
+    };
+    CHECK(rt.block_on(parent()) == 42);
+  }
+}
+
+TEST_CASE("a call that gives an empty task is refused by name", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  std::atomic<int> calls{0};
+  const auto parent = [&calls]() -> weir::task<> {
+    const auto none = [] { return weir::task<int>(); };
+    (void)co_await join(fork(test::count, std::ref(calls)), fork(none));
+  };
+  CHECK(test::code_of([&] { rt.block_on(parent()); }) == weir::errc::no_state);
+  CHECK(calls.load() == 1);
+}
+
+TEST_CASE("lambda coroutines with captures live as long as their child", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    const auto parent = [](std::string text) -> weir::task<std::string> {
+      const auto slow = [text](int times) -> weir::task<std::string> {
+        for (int i = 0; i < times; ++i)
+          co_await weir::yield();
+        co_return text;
+      };
+      auto [a, b, c] = co_await join(fork(slow, 3), fork(slow, 0), fork(slow, 5));
+      co_return a + b + c;
+    };
+    CHECK(rt.block_on(parent("a string too long to be kept in place ")).size() == 3 * 38);
+  }
+}
+
+TEST_CASE("calls that need each other run on two workers", "[fork]") {
+  for (const std::size_t workers : {2U, 16U}) {
+    weir::runtime rt({.workers = workers});
+    for (int round = 0; round < test::rounds(20); ++round) {
+      std::atomic<int> arrived{0};
+      const auto meets = [&arrived]() -> weir::task<> {
+        ++arrived;
+        test::eventually([&] { return arrived.load() == 2; });
+        co_return;
+      };
+      const auto both = [&meets]() -> weir::task<> {
+        (void)co_await join(fork(std::ref(meets)), fork(std::ref(meets)));
+      };
+      rt.block_on(both());
+      CHECK(arrived.load() == 2);
+    }
+  }
+}
+
+TEST_CASE("a stopped task calls no further children", "[fork]") {
+  weir::runtime rt({.workers = 1});
+  std::atomic<int> calls{0};
+  const auto stopped = [&calls](weir::inplace_stop_token) -> weir::task<> {
+    const auto stops_all = [&calls]() -> weir::task<> {
+      ++calls;
+      co_await test::endless();
+    };
+    (void)co_await join(fork(stops_all), fork(test::count, std::ref(calls)));
+  };
+  auto handle = rt.submit(stopped);
+  test::eventually([&] { return calls.load() == 2; });
+  (void)handle.request_stop();
+  CHECK_THROWS_AS(handle.get(), weir::task_cancelled);
+
+  const auto before = [&calls]() -> weir::task<bool> {
+    try {
+      co_await test::endless();
+    } catch (const weir::task_cancelled&) {
+    }
+    try {
+      (void)co_await join(fork(test::count, std::ref(calls)), fork(test::count, std::ref(calls)));
+    } catch (const weir::task_cancelled&) {
+      co_return true;
+    }
+    co_return false;
+  };
+  auto second = rt.spawn(before());
+  (void)second.request_stop();
+  bool refused = false;
+  try {
+    refused = second.get();
+  } catch (const weir::task_cancelled&) {
+    refused = true; // stopped before it started
+  }
+  CHECK(refused);
+  CHECK(calls.load() == 2);
+}
+
+TEST_CASE("forks and joins are awaitables for the combinators", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  const auto parent = []() -> weir::task<int> {
+    auto [both, third] = co_await weir::when_all(join(fork(test::number, 1), fork(test::number, 2)),
+                                                 fork(test::number, 3));
+    const auto [a, b] = both;
+    const int fourth = co_await weir::with_timeout(fork(test::number, 4), 1h);
+    co_return a + b + third + fourth;
+  };
+  CHECK(rt.block_on(parent()) == 10);
+}
