@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   bench::uts<bench::uts_t3>::add_all();
   bench::tiny_loop::add_all();
   bench::uneven_loop::add_all();
+  bench::coarse_loop::add_all();
   bench::sorting::add_all();
   bench::reduction::add_all();
 

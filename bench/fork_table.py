@@ -13,7 +13,7 @@ from collections import defaultdict
 from table import arguments_of, machine, put
 
 PROBLEMS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
-            "sort", "reduce"]
+            "for_coarse", "sort", "reduce"]
 PEERS = {"serial": ["serial"], "weir functions": ["weir-functions"], "weir coroutines": ["weir-coroutines"],
          "oneTBB": ["onetbb"], "OpenMP": ["openmp-static", "openmp-dynamic", "openmp-gnu"]}
 

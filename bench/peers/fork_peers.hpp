@@ -4,6 +4,7 @@
 
 #include <weir/weir.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -26,16 +27,35 @@ struct serial_peer {
   }
 };
 
-/// A runtime; the calling thread sleeps meanwhile, so that as many threads work as the others have.
-class weir_peer {
+/// A runtime whose workers do everything; the calling thread sleeps meanwhile.
+class weir_workers {
  public:
-  explicit weir_peer(int workers) : runtime_({.workers = static_cast<std::size_t>(workers)}) {}
+  explicit weir_workers(int workers) : runtime_({.workers = static_cast<std::size_t>(workers)}) {}
   template <class F>
   auto run(F f) {
     return runtime_.submit(std::move(f)).get();
   }
 
  private:
+  weir::runtime runtime_;
+};
+
+/// A runtime and the calling thread, which takes part. A runtime has one worker at least: one
+/// thread alone is that worker.
+class weir_peer {
+ public:
+  explicit weir_peer(int threads)
+      : takes_part_(threads > 1),
+        runtime_({.workers = static_cast<std::size_t>(std::max(1, threads - 1))}) {}
+  template <class F>
+  auto run(F f) {
+    if (takes_part_)
+      return weir::with_fork_scope(runtime_, [&f](weir::fork_scope&) { return f(); });
+    return runtime_.submit(std::move(f)).get();
+  }
+
+ private:
+  bool takes_part_;
   weir::runtime runtime_;
 };
 

@@ -56,7 +56,7 @@ class fib {
   static void add_all() {
     add<fib, serial_peer>("serial", {1}, [](fib&) { return serial(index); });
     add<fib, weir_peer>("weir-functions", {1, 2}, [](fib&) { return functions(index); });
-    add<fib, weir_peer>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(index); });
+    add<fib, weir_workers>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(index); });
 #ifdef BENCH_HAS_TBB
     add<fib, tbb_peer>("onetbb", {1, 2}, [](fib&) { return onetbb(index); });
 #endif

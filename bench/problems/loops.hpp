@@ -106,14 +106,30 @@ class uneven_loop : public loop<uneven_loop, 1'000> {
   /// A chain of 1,000 to 1,000,000 steps. Half of the bodies take less than 2,000; ten take nearly
   /// as long as all others together, and the second half twice as long as the first.
   static std::uint32_t work(std::size_t i) {
-    auto x = static_cast<std::uint32_t>(3000 + i);
-    const std::uint32_t steps = 1'000'000U / (1U + mix(x) % 1000U);
-    for (std::uint32_t step = 0; step < steps; ++step)
-      x = mix(x + step);
-    return x;
+    const auto x = static_cast<std::uint32_t>(3000 + i);
+    return mixed(x, 1'000'000U / (1U + mix(x) % 1000U));
   }
 
   std::vector<std::uint32_t> expected_;
+};
+
+/// Few bodies of about ten milliseconds: what does not spread at once costs much.
+class coarse_loop : public loop<coarse_loop, 64> {
+ public:
+  static constexpr const char* name = "for_coarse";
+  static constexpr int iterations = 1;
+  static constexpr int chunk = 1;
+
+  void body(std::size_t i) { values_[i] = mixed(static_cast<std::uint32_t>(i), 4'000'000); }
+  [[nodiscard]] bool correct(bool) const {
+    static const std::vector<std::uint32_t> expected = [] {
+      coarse_loop reference;
+      for (std::size_t i = 0; i < size; ++i)
+        reference.body(i);
+      return reference.values_;
+    }();
+    return values_ == expected;
+  }
 };
 
 } // namespace bench

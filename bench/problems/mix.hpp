@@ -15,4 +15,11 @@ constexpr std::uint32_t mix(std::uint32_t x) noexcept {
   return x ^ (x >> 16);
 }
 
+/// As many steps, each of which needs the one before.
+constexpr std::uint32_t mixed(std::uint32_t x, std::uint32_t steps) noexcept {
+  for (std::uint32_t step = 0; step < steps; ++step)
+    x = mix(x + step);
+  return x;
+}
+
 } // namespace bench

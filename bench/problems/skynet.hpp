@@ -88,8 +88,8 @@ class skynet {
   static void add_all() {
     add<skynet, serial_peer>("serial", {1}, [](skynet&) { return serial(0, leaves); });
     add<skynet, weir_peer>("weir-functions", {1, 2}, [](skynet&) { return functions(0, leaves); });
-    add<skynet, weir_peer>("weir-coroutines", {1, 2},
-                           [](skynet&) { return coroutines(0, leaves); });
+    add<skynet, weir_workers>("weir-coroutines", {1, 2},
+                              [](skynet&) { return coroutines(0, leaves); });
 #ifdef BENCH_HAS_TBB
     add<skynet, tbb_peer>("onetbb", {1, 2}, [](skynet&) { return onetbb(0, leaves); });
 #endif
