@@ -120,7 +120,10 @@ class coarse_loop : public loop<coarse_loop, 64> {
   static constexpr int iterations = 1;
   static constexpr int chunk = 1;
 
-  void body(std::size_t i) { values_[i] = mixed(static_cast<std::uint32_t>(i), 4'000'000); }
+  /// Not inlined, so that all run the same instructions.
+  [[gnu::noinline]] void body(std::size_t i) {
+    values_[i] = mixed(static_cast<std::uint32_t>(i), 4'000'000);
+  }
   [[nodiscard]] bool correct(bool) const {
     static const std::vector<std::uint32_t> expected = [] {
       coarse_loop reference;

@@ -27,19 +27,19 @@ concept makes_task = std::invocable<std::decay_t<F>, std::decay_t<Args>...> &&
 
 /// What `fork` gives: a child that has not been called yet. `F` and `Args` are its own.
 template <class F, class... Args>
-class [[nodiscard("nothing is called until this is awaited or joined")]] forked_call {
+class [[nodiscard("nothing is called until this is awaited or joined")]] deferred_fork {
  public:
   using function_type = F;
   using value_type = typename detail::called_t<F, Args...>::value_type;
   using forks_children = void;
 
   template <class G, class... As>
-  [[gnu::always_inline]] explicit forked_call(std::in_place_t, G&& f, As&&... args)
+  [[gnu::always_inline]] explicit deferred_fork(std::in_place_t, G&& f, As&&... args)
       : f_(std::forward<G>(f)), args_(std::forward<As>(args)...) {}
 
   /// For the library.
   [[nodiscard, gnu::always_inline]] auto await_in(detail::promise_base& parent) noexcept {
-    return detail::called_awaiter<forked_call>(parent, *this);
+    return detail::called_awaiter<deferred_fork>(parent, *this);
   }
   /// For the library: the call, once.
   [[gnu::always_inline]] task<value_type> operator()() {
@@ -59,9 +59,9 @@ class [[nodiscard("nothing is called until this is awaited or joined")]] forked_
 namespace detail {
 
 template <class T>
-inline constexpr bool is_forked_call = false;
+inline constexpr bool is_deferred_fork = false;
 template <class F, class... Args>
-inline constexpr bool is_forked_call<forked_call<F, Args...>> = true;
+inline constexpr bool is_deferred_fork<deferred_fork<F, Args...>> = true;
 
 } // namespace detail
 
@@ -82,8 +82,8 @@ class [[nodiscard("await this: nothing has been called yet")]] joined_calls fina
 template <class F, class... Args>
   requires makes_task<F, Args...>
 [[nodiscard, gnu::always_inline]] inline auto fork(F&& f, Args&&... args) {
-  return forked_call<std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                             std::forward<Args>(args)...);
+  return deferred_fork<std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
+                                                               std::forward<Args>(args)...);
 }
 
 /// `auto [a, b] = co_await join(fork(f, x), fork(g, y));` runs the children beside each other, each
@@ -92,7 +92,7 @@ template <class F, class... Args>
 /// called like a function when its turn comes, and those that wait have no frame yet.
 /// Allocates nothing but the children's frames.
 template <class... Calls>
-  requires(... && detail::is_forked_call<std::remove_cvref_t<Calls>>)
+  requires(... && detail::is_deferred_fork<std::remove_cvref_t<Calls>>)
 [[nodiscard, gnu::always_inline]] inline auto join(Calls&&... calls) {
   return joined_calls<std::remove_cvref_t<Calls>...>(std::in_place, std::forward<Calls>(calls)...);
 }
