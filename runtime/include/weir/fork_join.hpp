@@ -39,8 +39,15 @@ template <class F>
 using stored_callable =
     std::conditional_t<std::is_lvalue_reference_v<F>, F, std::remove_reference_t<F>>;
 
+/// A function runs to its end where it is forked; a coroutine would only be made there.
+template <class F>
+inline constexpr bool is_plain_function = !is_task<std::remove_cvref_t<std::invoke_result_t<F>>>;
+
 template <class F>
 [[gnu::always_inline]] inline forked_value_t<F> call_fork(F&& f) {
+  static_assert(is_plain_function<F>,
+                "what returns a weir::task is forked by co_await join(fork(f), fork(g)) in a "
+                "coroutine; fork_join and parallel_invoke are for plain functions");
   if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
     std::invoke(std::forward<F>(f));
     return {};
@@ -338,6 +345,9 @@ class fork_scope {
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void fork(F&& f) {
     using callable = std::decay_t<F>;
+    static_assert(detail::is_plain_function<callable>,
+                  "what returns a weir::task is forked by co_await join(fork(f), fork(g)) in a "
+                  "coroutine; a fork_scope is for plain functions");
     if (detail::this_forks == forks_ && forks_->top() == next_) [[likely]] {
       auto made = std::make_unique<child_of<callable>>(std::forward<F>(f));
       if (auto* const context = detail::current_context(forks_->thread()); context != context_)
