@@ -26,7 +26,9 @@
 #include <weir/parallel_scan.hpp>
 #include <weir/parallel_sort.hpp>
 #include <weir/parallel_transform.hpp>
+#include <weir/pool/errors.hpp>
 #include <weir/pool/fixed_pool.hpp>
+#include <weir/pool/log.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>
 #include <weir/runtime.hpp>
