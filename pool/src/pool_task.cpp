@@ -72,12 +72,14 @@ pool_task::~pool_task() = default;
 
 bool pool_task::begin_run(thread_state& thread) noexcept {
   task_pool_core& core = *core_;
+  const auto now = now_of(home());
+  core.queue_delay_.record(now - std::exchange(since_, now));
   if (thread.discarding) {
     (void)scope().request_stop(stop_cause::shutdown);
     core.abandon(thread);
   }
   const auto& start_by = group_->settings_.start_by;
-  if (start_by && now_of(home()) > *start_by)
+  if (start_by && now > *start_by)
     (void)scope().request_stop(stop_cause::timed_out);
   if (scope().stop_requested()) {
     discard(scope().reason());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weir/error.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
+#include <weir/sleep.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -47,8 +48,16 @@ std::string task_pool_core::task_name(task_id id) const {
   return name.append(str_).append("_Task-").append(std::to_string(id));
 }
 
-task_pool_core::counts task_pool_core::snapshot() const {
-  const std::scoped_lock lock(mutex_);
+std::size_t task_pool_core::left_of(const pool_group& group) noexcept {
+  if (group.state_ == pool_group::state::finished)
+    return 0;
+  if (!group.settings_.expected)
+    return group.prepared_ != nullptr ? 1 : 0;
+  const auto begun = group.spawned_ + group.skipped_;
+  return *group.settings_.expected - std::min(*group.settings_.expected, begun);
+}
+
+task_pool_core::counts task_pool_core::counts_now() const noexcept {
   counts now;
   now.pool_size = limit_;
   now.in_use = in_use_;
@@ -58,22 +67,41 @@ task_pool_core::counts task_pool_core::snapshot() const {
   now.peak_running = peak_;
   now.groups = groups_.size();
   now.started = next_id_;
-  now.total_finished = totals_[at(task_end::finished)];
-  now.total_failed = totals_[at(task_end::failed)];
-  now.total_cancelled = totals_[at(task_end::cancelled)];
-  now.total_skipped = total_skipped_;
+  now.finished = totals_[at(task_end::finished)];
+  now.failed = totals_[at(task_end::failed)];
+  now.stopped = totals_[at(task_end::cancelled)];
+  now.skipped = total_skipped_;
   now.locked = locked_;
   now.closed = closed_;
-  for (const pool_group* g = first_known_; g != nullptr; g = g->next_known_) {
-    if (g->state_ == pool_group::state::finished)
-      continue;
-    if (g->settings_.expected)
-      now.waiting += *g->settings_.expected - std::min(*g->settings_.expected,
-                                                       g->spawned_ + g->skipped_);
-    else
-      now.waiting += g->prepared_ != nullptr ? 1 : 0;
-  }
+  for (const pool_group* g = first_known_; g != nullptr; g = g->next_known_)
+    now.waiting += left_of(*g);
   return now;
+}
+
+task_pool_core::counts task_pool_core::snapshot() const {
+  const std::scoped_lock lock(mutex_);
+  return counts_now();
+}
+
+pool_stats task_pool_core::stats() const {
+  pool_stats s;
+  {
+    const std::scoped_lock lock(mutex_);
+    const counts now = counts_now();
+    s.waiting = now.waiting;
+    s.running = now.in_use;
+    s.peak_running = now.peak_running;
+    s.limit = now.pool_size;
+    s.started = now.started;
+    s.finished = now.finished;
+    s.failed = now.failed;
+    s.cancelled = now.stopped + total_dropped_;
+  }
+  s.ended = s.finished + s.failed + s.cancelled;
+  s.accepted = s.waiting + s.running + s.ended;
+  s.queue_delay = queue_delay_.snapshot();
+  s.run_time = run_time_.snapshot();
+  return s;
 }
 
 void task_pool_core::set_pool_size(std::size_t size) {
@@ -146,6 +174,7 @@ std::shared_ptr<pool_group> task_pool_core::open_group(std::shared_ptr<pool_grou
     (last_known_ == nullptr ? first_known_ : last_known_->next_known_) = &g;
     last_known_ = &g;
     g.self_ = group;
+    g.since_ = now_of(*home_);
     ++unfinished_groups_;
     forget_old_groups(work);
     work.first_prepare = work.last_prepare = &g;
@@ -235,12 +264,16 @@ void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work&
   try {
     const ambient_context here(group.context_.get());
     how = group.source_->produce(*this, group, made, slot);
+    if (how == task_source::step::stopped)
+      error = group.source_->stopped_by;
   } catch (...) {
     error = std::current_exception();
     log()(log_level::error, pool_logger, current_exception_name(), " occurred in group '",
           group.name_, "' while reading its arguments: ", text_of(error));
   }
   thread.current = current;
+  if (made != nullptr)
+    made->since_ = group.settings_.counted ? group.since_ : now_of(*home_);
   const std::scoped_lock lock(mutex_);
   if (slot != nullptr) {
     slot->index = group.slots_.size();
@@ -358,6 +391,7 @@ void task_pool_core::finish_group(pool_group& group, pool_work& work) noexcept {
 
 void task_pool_core::interrupt(pool_group& group, pool_work& work) noexcept {
   group.cancelled_ = true;
+  total_dropped_ += left_of(group);
   if (group.state_ == pool_group::state::wants_room)
     leave_line(group);
   finish_group(group, work);
@@ -395,6 +429,7 @@ void task_pool_core::task_cancelled_now(pool_task& t) noexcept {
 void task_pool_core::task_ended_now(pool_task& t, thread_state& thread) noexcept {
   pool_group& group = *t.group_;
   pool_work work;
+  run_time_.record(now_of(*home_) - t.since_);
   {
     std::unique_lock lock(mutex_);
     if (t.state_ == pool_task::state::cancelled) {
@@ -407,6 +442,8 @@ void task_pool_core::task_ended_now(pool_task& t, thread_state& thread) noexcept
     }
     t.state_ = pool_task::state::ended;
     ++ended_;
+    ++totals_[at(t.how_)];
+    ++recent_[at(t.how_)];
     if (log().takes(log_level::info)) { // G3
       lock.unlock();
       log()(log_level::info, pool_logger, "Ended ", task_name(t.id_));
@@ -459,8 +496,6 @@ void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
 }
 
 void task_pool_core::remember(pool_task& t) noexcept {
-  ++totals_[at(t.how_)];
-  ++recent_[at(t.how_)];
   failed_ = failed_ || t.error_ != nullptr;
   if (settings_.history == 0)
     return;

@@ -41,6 +41,9 @@ class typed_results final : public group_results {
   std::deque<typed_slot<T>> slots_; // which do not move
 };
 
+/// In the place of a coroutine for a plain callable.
+struct no_task {};
+
 template <class T>
 task<T> with_limit(task<T> limited, clock_source::duration limit) {
   co_return co_await with_timeout(std::move(limited), limit);
@@ -80,7 +83,8 @@ class pool_call final : public pool_task {
       }
     } catch (...) {
       self.outcome_.set_error(std::current_exception());
-      self.task_ = {};
+      if constexpr (is_coroutine)
+        self.task_ = {};
     }
     if constexpr (is_coroutine) {
       if (self.task_) {
@@ -183,8 +187,10 @@ class call_source : public task_source {
     } catch (...) {
       if (core.log().takes(log_level::error))
         core.log_bad_args(group, name_ + show());
-      if (group.settings().policy == bad_args::stop_group)
-        throw;
+      if (group.settings().policy == bad_args::stop_group) {
+        this->stopped_by = std::current_exception();
+        return step::stopped;
+      }
       if (group.settings().policy == bad_args::report) {
         if (typed != nullptr)
           typed->value.result().set_error(std::current_exception());

@@ -25,6 +25,7 @@
 ///     task is done, or if somebody requests stop of it at that moment, when he is through.
 #pragma once
 
+#include <weir/clock.hpp>
 #include <weir/detail/context.hpp>
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/sync.hpp>
@@ -33,6 +34,7 @@
 #include <weir/pool/callback.hpp>
 #include <weir/pool/log.hpp>
 #include <weir/pool/reports.hpp>
+#include <weir/pool/stats.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -60,6 +62,14 @@ inline constexpr std::string_view pool_logger = "weir.task_pool";
 [[nodiscard]] WEIR_API std::string current_exception_name();
 /// Its `what()`, or nothing.
 [[nodiscard]] WEIR_API std::string text_of(const std::exception_ptr& error);
+
+/// The outcome of one argument of a group. Derived classes know its type. Guarded by the pool's
+/// mutex, but for the outcome, which is written before `done` and read after it.
+struct result_slot {
+  result_slot* next_done = nullptr;
+  std::size_t index = 0;
+  bool done = false;
+};
 
 /// One task of a pool. Derived classes know its callable and result.
 class WEIR_API pool_task : public task_block {
@@ -125,6 +135,7 @@ class WEIR_API pool_task : public task_block {
   bool being_stopped_ = false;
   bool done_ = false;
   // Its own:
+  clock_source::time_point since_; // accepted, then started
   task_end how_ = task_end::finished;
   bool callback_threw_ = false;
 };
@@ -138,14 +149,9 @@ class WEIR_API task_source {
   /// task has its outcome already. Throws what reading the arguments throws.
   [[nodiscard]] virtual step produce(task_pool_core& core, pool_group& group, pool_task*& made,
                                      result_slot*& slot) = 0;
-};
 
-/// The outcome of one argument of a group. Derived classes know its type. Guarded by the pool's
-/// mutex, but for the outcome, which is written before `done` and read after it.
-struct result_slot {
-  result_slot* next_done = nullptr;
-  std::size_t index = 0;
-  bool done = false;
+  /// Why there are no more tasks, after `stopped`.
+  std::exception_ptr stopped_by;
 };
 
 /// Results that somebody may ask for. Derived classes know their type and keep the slots.
@@ -228,6 +234,7 @@ class WEIR_API pool_group {
   std::unique_ptr<task_source> source_;
   std::string name_;
   context_ref context_;
+  clock_source::time_point since_;
   // Guarded by the pool's mutex:
   std::shared_ptr<pool_group> self_; // while it is not over
   state state_ = state::preparing;
@@ -317,14 +324,15 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
     std::size_t peak_running = 0;
     std::size_t groups = 0;
     std::uint64_t started = 0;
-    std::uint64_t total_finished = 0;
-    std::uint64_t total_failed = 0;
-    std::uint64_t total_cancelled = 0;
-    std::uint64_t total_skipped = 0;
+    std::uint64_t finished = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t stopped = 0;
+    std::uint64_t skipped = 0;
     bool locked = false;
     bool closed = false;
   };
   [[nodiscard]] counts snapshot() const;
+  [[nodiscard]] pool_stats stats() const;
   void set_pool_size(std::size_t size);
   void lock();
   void unlock();
@@ -407,6 +415,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void tell_pool(pool_work& work) noexcept;
   [[nodiscard]] bool holds(const pool_waiter& w) const noexcept;
   [[nodiscard]] static bool holds(const group_waiter& w) noexcept;
+  [[nodiscard]] counts counts_now() const noexcept;
+  [[nodiscard]] static std::size_t left_of(const pool_group& group) noexcept;
   [[nodiscard]] bool idle() const noexcept { return live_ == 0 && unfinished_groups_ == 0; }
   [[nodiscard]] pool_task* find(task_id id) const noexcept;
   void insert(pool_task& t);
@@ -437,6 +447,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   std::size_t unfinished_groups_ = 0;
   std::uint64_t totals_[3] = {};
   std::uint64_t total_skipped_ = 0;
+  std::uint64_t total_dropped_ = 0; // cancelled before they got room
   std::size_t recent_[3] = {}; // since the last flush
   task_id next_id_ = 0;
   std::uint64_t next_closing_ = 0;
@@ -465,6 +476,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   wait_list waiters_;
   std::shared_ptr<task_pool_core> keep_alive_;
   sync::atomic<std::uint32_t> idle_word_{0};
+  histogram_recorder queue_delay_;
+  histogram_recorder run_time_;
 };
 
 } // namespace weir::detail
