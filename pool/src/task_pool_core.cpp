@@ -235,9 +235,8 @@ void task_pool_core::perform(thread_state& thread, pool_work& work) noexcept {
           const auto& expected = e.group->settings_.expected;
           log()(log_level::debug, pool_logger, "Cancelled group '", e.group->name_, "' after ",
                 *e.interrupted_after,
-                expected && e.group->settings_.counted
-                    ? " out of " + std::to_string(*expected)
-                    : std::string(),
+                expected && e.group->settings_.counted ? " out of " + std::to_string(*expected)
+                                                       : std::string(),
                 " tasks have been spawned");
         }
         if (e.prepared != nullptr)

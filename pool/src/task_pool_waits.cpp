@@ -82,8 +82,9 @@ void task_pool_core::tell_group(pool_group& group, pool_work& work) noexcept {
 
 bool task_pool_core::wait(pool_waiter& w) {
   if (w.what != pool_waiter::kind::closed && runs(w.scope()))
-    throw_error(errc::would_deadlock,
-                "a task of a pool must not wait for the end of the pool's tasks: it is one of them");
+    throw_error(
+        errc::would_deadlock,
+        "a task of a pool must not wait for the end of the pool's tasks: it is one of them");
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);

@@ -151,9 +151,7 @@ class group {
   /// the arguments; those that never started are `cancelled()`, arguments that were never read are
   /// missing. Taken once.
   [[nodiscard]] task<std::vector<outcome<T>>> results() const { return all(core_, state_); }
-  [[nodiscard]] auto operator co_await() const {
-    return all_awaiter(all(core_, state_));
-  }
+  [[nodiscard]] auto operator co_await() const { return all_awaiter(all(core_, state_)); }
 
   /// Waits for the next task that ends and gives its outcome; nothing if all have been given.
   ///

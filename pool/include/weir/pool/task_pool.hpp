@@ -104,8 +104,8 @@ class WEIR_API pool_base {
 
   /// How many tasks may run at once.
   [[nodiscard]] std::size_t pool_size() const { return core_->snapshot().pool_size; }
-  /// Changes that. More room goes at once to the groups that wait for it, in their order; with less,
-  /// nothing is stopped, and tasks start again once fewer run.
+  /// Changes that. More room goes at once to the groups that wait for it, in their order; with
+  /// less, nothing is stopped, and tasks start again once fewer run.
   void set_pool_size(std::size_t size) { core_->set_pool_size(size); }
   /// For sizes that may be negative: throws `invalid_pool_option`.
   template <std::signed_integral Size>
@@ -133,7 +133,8 @@ class WEIR_API pool_base {
   [[nodiscard]] pool_stats stats() const { return core_->stats(); }
 
   /// The tasks that the groups of these names have ever started. Throws `task_group_not_found`.
-  [[nodiscard]] std::set<task_id> get_group_ids(std::initializer_list<std::string_view> names) const {
+  [[nodiscard]] std::set<task_id>
+  get_group_ids(std::initializer_list<std::string_view> names) const {
     return group_ids(std::span(names.begin(), names.size()));
   }
   template <std::convertible_to<std::string_view>... Names>
@@ -201,8 +202,7 @@ class WEIR_API pool_base {
   template <class T, class F, class... Args>
   group<T> start_repeated(F f, std::tuple<Args...> args, std::string function,
                           const std::string& stem, apply_options options, bool simple) {
-    if (options.num > 1 &&
-        !(std::copy_constructible<F> && ... && std::copy_constructible<Args>))
+    if (options.num > 1 && !(std::copy_constructible<F> && ... && std::copy_constructible<Args>))
       throw invalid_pool_option("num is " + std::to_string(options.num) +
                                 ", but a callable or argument that cannot be copied serves one "
                                 "task");
@@ -277,8 +277,8 @@ class WEIR_API task_pool : public pool_base {
   /// `errc::empty_callable`, `std::bad_alloc`, and what copying throws.
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
-  group<submit_result_t<detail::without_name_t<F>, Args...>>
-  apply(F&& f, std::tuple<Args...> args, apply_options options = {}) {
+  group<submit_result_t<detail::without_name_t<F>, Args...>> apply(F&& f, std::tuple<Args...> args,
+                                                                   apply_options options = {}) {
     core().require_open();
     core().require_unknown(options.group_name);
     std::string function = detail::name_of_callable(f);

@@ -289,8 +289,7 @@ class range_source final : public call_source<T, F> {
     return this->make_or_skip(
         core, group, made, slot,
         [&](typed_slot<T>* typed) -> pool_task* {
-          if constexpr (range_keeper<R>::owns &&
-                        std::is_lvalue_reference_v<decltype(argument)> &&
+          if constexpr (range_keeper<R>::owns && std::is_lvalue_reference_v<decltype(argument)> &&
                         !std::is_const_v<std::remove_reference_t<decltype(argument)>>)
             return make(core, group, typed, std::move(argument));
           else
@@ -315,9 +314,8 @@ class range_source final : public call_source<T, F> {
     if constexpr (Stars == stars::one)
       return std::apply(
           [&]<class... As>(As&&... each) -> pool_task* {
-            return new pool_call<T, F, std::decay_t<As>...>(core, group, typed,
-                                                            std::as_const(this->f_),
-                                                            std::forward<As>(each)...);
+            return new pool_call<T, F, std::decay_t<As>...>(
+                core, group, typed, std::as_const(this->f_), std::forward<As>(each)...);
           },
           std::forward<A>(argument));
     else

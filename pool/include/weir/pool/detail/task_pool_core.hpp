@@ -246,7 +246,7 @@ class WEIR_API pool_group {
   std::size_t live_ = 0;       // tasks that are not done
   std::size_t spawned_ = 0;
   std::size_t skipped_ = 0;
-  std::vector<result_slot*> slots_; // in the order of the arguments
+  std::vector<result_slot*> slots_;   // in the order of the arguments
   result_slot* first_done_ = nullptr; // those that are done and were not taken
   result_slot* last_done_ = nullptr;
   id_runs ids_;
@@ -448,7 +448,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   std::uint64_t totals_[3] = {};
   std::uint64_t total_skipped_ = 0;
   std::uint64_t total_dropped_ = 0; // cancelled before they got room
-  std::size_t recent_[3] = {}; // since the last flush
+  std::size_t recent_[3] = {};      // since the last flush
   task_id next_id_ = 0;
   std::uint64_t next_closing_ = 0;
   bool locked_ = false;
@@ -464,7 +464,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   std::deque<task_report> history_;
   std::vector<group_report> group_errors_;
   std::uint32_t idle_waits_ = 0; // threads in wait_idle
-  bool failed_ = false; // there is an exception to be thrown
+  bool failed_ = false;          // there is an exception to be thrown
   // Groups that want room, the first to get it first.
   pool_group* first_in_line_ = nullptr;
   pool_group* last_in_line_ = nullptr;
