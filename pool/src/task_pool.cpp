@@ -96,15 +96,20 @@ task<gather_report> pool_base::gather_of(core_pointer core, on_exception what, b
   else
     core->require_locked();
   const auto start = core->begin_gather();
-  pool_wait wait(*core,
-                 close ? detail::pool_waiter::kind::idle_to_close : detail::pool_waiter::kind::idle,
-                 what);
-  co_await wait;
-  const auto first = what == on_exception::collect ? nullptr : core->take_first_error();
-  if (first != nullptr && what == on_exception::fail_fast) {
-    detail::count_grouped(core->home());
-    std::rethrow_exception(first);
+  for (;;) {
+    pool_wait wait(
+        *core, close ? detail::pool_waiter::kind::idle_to_close : detail::pool_waiter::kind::idle,
+        what);
+    co_await wait;
+    if (!wait.failed)
+      break;
+    if (const auto first = core->take_first_error(); first != nullptr) {
+      detail::count_grouped(core->home());
+      std::rethrow_exception(first);
+    } // else somebody else has it
   }
+  const auto first =
+      what == on_exception::rethrow_first ? core->take_first_error() : std::exception_ptr();
   auto report = core->collect(start);
   rethrow_first(*core, first, report);
   co_return report;

@@ -57,6 +57,12 @@ std::size_t task_pool_core::left_of(const pool_group& group) noexcept {
   return *group.settings_.expected - std::min(*group.settings_.expected, begun);
 }
 
+void task_pool_core::recount(pool_group& group) noexcept {
+  waiting_ -= group.left_;
+  group.left_ = left_of(group);
+  waiting_ += group.left_;
+}
+
 task_pool_core::counts task_pool_core::counts_now() const noexcept {
   counts now;
   now.pool_size = limit_;
@@ -73,8 +79,7 @@ task_pool_core::counts task_pool_core::counts_now() const noexcept {
   now.skipped = total_skipped_;
   now.locked = locked_;
   now.closed = closed_;
-  for (const pool_group* g = first_known_; g != nullptr; g = g->next_known_)
-    now.waiting += left_of(*g);
+  now.waiting = waiting_;
   return now;
 }
 
@@ -176,6 +181,7 @@ std::shared_ptr<pool_group> task_pool_core::open_group(std::shared_ptr<pool_grou
     g.self_ = group;
     g.since_ = now_of(*home_);
     ++unfinished_groups_;
+    recount(g);
     forget_old_groups(work);
     work.first_prepare = work.last_prepare = &g;
   }
@@ -289,7 +295,8 @@ void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work&
     }
   }
   group.prepared_ = made;
-  if (group.cancelled_ || shutting_down_) {
+  recount(group);
+  if ((group.cancelled_ || shutting_down_) && how != task_source::step::exhausted) {
     interrupt(group, work);
   } else if (how == task_source::step::made) {
     want(group, work);
@@ -304,7 +311,7 @@ void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work&
       failed_ = true;
       tell_pool(work);
     }
-    finish_group(group, work);
+    finish_group(group, work, false);
   }
 }
 
@@ -358,6 +365,7 @@ void task_pool_core::start(pool_group& group, pool_work& work) noexcept {
   group.ids_.add(t.id_);
   ++group.live_;
   ++group.spawned_;
+  recount(group);
   t.of_pool_ = {nullptr, last_running_};
   (last_running_ == nullptr ? first_running_ : last_running_->of_pool_.next) = &t;
   last_running_ = &t;
@@ -376,12 +384,13 @@ void task_pool_core::start(pool_group& group, pool_work& work) noexcept {
     tell_group(group, work);
 }
 
-void task_pool_core::finish_group(pool_group& group, pool_work& work) noexcept {
+void task_pool_core::finish_group(pool_group& group, pool_work& work, bool interrupted) noexcept {
   group.state_ = pool_group::state::finished;
+  recount(group);
   --unfinished_groups_;
   work.ended.push_back({group.self_, std::move(group.source_),
                         std::exchange(group.prepared_, nullptr),
-                        group.cancelled_ ? std::optional(group.spawned_) : std::nullopt});
+                        interrupted ? std::optional(group.spawned_) : std::nullopt});
   tell_group(group, work);
   over_if_done(group, work);
   if (idle())
@@ -393,7 +402,7 @@ void task_pool_core::interrupt(pool_group& group, pool_work& work) noexcept {
   total_dropped_ += left_of(group);
   if (group.state_ == pool_group::state::wants_room)
     leave_line(group);
-  finish_group(group, work);
+  finish_group(group, work, true);
 }
 
 // Ending.
@@ -471,7 +480,7 @@ void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
     auto& own = t.of_pool_;
     (own.previous == nullptr ? first_closing_ : own.previous->of_pool_.next) = own.next;
     (own.next == nullptr ? last_closing_ : own.next->of_pool_.previous) = own.previous;
-    remember(t);
+    remember(t, work);
     --live_;
     --group.live_;
     if (t.slot_ != nullptr) {
@@ -494,12 +503,16 @@ void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
     t.release(); // G4
 }
 
-void task_pool_core::remember(pool_task& t) noexcept {
-  failed_ = failed_ || t.error_ != nullptr;
-  if (settings_.history == 0)
+void task_pool_core::remember(pool_task& t, pool_work& work) noexcept {
+  if (settings_.history == 0) {
+    work.forgotten = std::move(t.error_);
     return;
-  if (history_.size() == settings_.history)
+  }
+  if (history_.size() == settings_.history) {
+    work.forgotten = std::move(history_.front().error);
     history_.pop_front();
+  }
+  failed_ = failed_ || t.error_ != nullptr;
   history_.push_back({t.id_, t.how_, std::move(t.error_)});
 }
 

@@ -59,10 +59,11 @@ bool task_pool_core::holds(const group_waiter& w) noexcept {
 }
 
 void task_pool_core::tell_pool(pool_work& work) noexcept {
-  move_if<pool_waiter>(waiters_, work.woken, [this](const pool_waiter& w) {
+  move_if<pool_waiter>(waiters_, work.woken, [this](pool_waiter& w) {
     const bool go = holds(w);
+    w.failed = w.fail_fast && failed_;
     // Closed in the moment in which the pool is idle, so that nothing can be accepted in between.
-    if (go && w.what == pool_waiter::kind::idle_to_close && !(w.fail_fast && failed_))
+    if (go && w.what == pool_waiter::kind::idle_to_close && !w.failed)
       closed_ = true;
     return go;
   });
@@ -81,20 +82,25 @@ void task_pool_core::tell_group(pool_group& group, pool_work& work) noexcept {
 }
 
 bool task_pool_core::wait(pool_waiter& w) {
-  if (w.what != pool_waiter::kind::closed && runs(w.scope()))
-    throw_error(
-        errc::would_deadlock,
-        "a task of a pool must not wait for the end of the pool's tasks: it is one of them");
+  const pool_task* const caller = task_of(w.scope());
+  const bool flushes = w.what == pool_waiter::kind::flushed;
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
-    if (w.what == pool_waiter::kind::flushed)
+    // A running task is not waited for by flush, but one in its callbacks is.
+    if (caller != nullptr && w.what != pool_waiter::kind::closed &&
+        !(flushes && (caller->state_ == pool_task::state::running ||
+                      caller->state_ == pool_task::state::cancelling)))
+      throw_error(errc::would_deadlock, "a task of a pool must not wait for the end of the pool's "
+                                        "tasks: it is one of them");
+    if (flushes)
       w.number = next_closing_;
     if (!holds(w)) {
       waiters_.push_back(w);
       return true;
     }
-    if (w.what == pool_waiter::kind::idle_to_close && !(w.fail_fast && failed_)) {
+    w.failed = w.fail_fast && failed_;
+    if (w.what == pool_waiter::kind::idle_to_close && !w.failed) {
       closed_ = true;
       tell_pool(work);
     }
@@ -109,6 +115,10 @@ bool task_pool_core::withdraw(pool_waiter& w) noexcept {
 }
 
 bool task_pool_core::wait(group_waiter& w) {
+  const pool_task* const caller = task_of(w.scope());
+  if (w.what == group_waiter::kind::done && caller != nullptr && caller->group_ == w.group)
+    throw_error(errc::would_deadlock,
+                "a task must not wait for the end of its own group: it is one of its tasks");
   const std::scoped_lock lock(mutex_);
   if (holds(w))
     return false;
@@ -121,9 +131,9 @@ bool task_pool_core::withdraw(group_waiter& w) noexcept {
   return w.group->waiters_.remove(w);
 }
 
-bool task_pool_core::runs(task_scope& scope) const noexcept {
+const pool_task* task_pool_core::task_of(task_scope& scope) const noexcept {
   const auto* const t = dynamic_cast<const pool_task*>(&scope.root());
-  return t != nullptr && t->core_ == this;
+  return t != nullptr && t->core_ == this ? t : nullptr;
 }
 
 void task_pool_core::require_locked() const {
@@ -176,11 +186,12 @@ gather_report task_pool_core::collect(const gather_start& start) {
   report.tasks.assign(std::move_iterator(ended.begin()), std::move_iterator(ended.end()));
   const auto rest =
       report.tasks.begin() + static_cast<std::ptrdiff_t>(std::min(start.ended, ended.size()));
-  const auto others = std::stable_partition(rest, report.tasks.end(), [&](const task_report& r) {
+  const auto was_cancelled = [&](const task_report& r) {
     return std::ranges::find(start.cancelled, r.id) != start.cancelled.end();
+  };
+  std::sort(rest, report.tasks.end(), [&](const task_report& a, const task_report& b) {
+    return std::pair(!was_cancelled(a), a.id) < std::pair(!was_cancelled(b), b.id);
   });
-  std::sort(others, report.tasks.end(),
-            [](const task_report& a, const task_report& b) { return a.id < b.id; });
   return report;
 }
 

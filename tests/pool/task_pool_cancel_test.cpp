@@ -231,6 +231,7 @@ TEST_CASE("row 32: the reason comes to the task", "[cancel]") {
     co_await weir::sleep_for(1s);
     pool.cancel_all(weir::stop_reason("all"));
     auto results = co_await group.results();
+    (void)co_await pool.gather_and_close();
     co_return std::string(results[0].reason().text());
   };
   CHECK(stage.play(main) == "group");

@@ -311,6 +311,49 @@ TEST_CASE("a task that waits for its own pool is refused", "[gather]") {
   CHECK(test::code_of([&] { (void)results[0].get(); }) == weir::errc::would_deadlock);
 }
 
+TEST_CASE("a task may flush, its callbacks may not, and none waits for its group", "[gather]") {
+  test::pool_stage stage;
+  const auto main = [&]() -> weir::task<std::string> {
+    weir::task_pool pool(stage.rt);
+    std::string seen;
+    const auto flushes = [&]() -> weir::task<> {
+      (void)co_await pool.flush();
+      seen += "flushed ";
+    };
+    const auto callback = [&](weir::task_id) -> weir::task<> { (void)co_await pool.flush(); };
+    auto group = pool.apply(flushes, {.end_callback = callback});
+    auto results = co_await group;
+    seen +=
+        test::code_of([&] { results[0].get(); }) == weir::errc::would_deadlock ? "refused " : "";
+    weir::group<void>* own = nullptr;
+    const auto waits = [&own]() -> weir::task<> { (void)co_await own->results(); };
+    auto second = pool.apply(waits);
+    own = &second;
+    auto refused = co_await second;
+    seen += test::code_of([&] { refused[0].get(); }) == weir::errc::would_deadlock ? "refused" : "";
+    (void)co_await pool.gather_and_close(weir::on_exception::collect);
+    co_return seen;
+  };
+  CHECK(stage.play(main) == "flushed refused refused");
+}
+
+TEST_CASE("exceptions beyond the history are lost, and nobody waits less for it", "[gather]") {
+  for (const std::size_t history : {0, 1}) {
+    test::pool_stage stage;
+    const auto main = [&]() -> weir::task<std::string> {
+      weir::task_pool pool(stage.rt, {.history = history});
+      (void)pool.apply(&fails, std::tuple(1ms, "lost"));
+      (void)pool.apply(&sleeps, std::tuple(2ms));
+      (void)pool.apply(&sleeps, std::tuple(10ms));
+      co_await weir::sleep_for(5ms);
+      std::string seen = co_await text_of(pool.gather_and_close());
+      co_return seen + " " + std::to_string(stage.clock.now().time_since_epoch() / 1ms) +
+          (pool.is_closed() ? " closed" : "");
+    };
+    CHECK(stage.play(main) == "nothing 10 closed");
+  }
+}
+
 TEST_CASE("an empty pool closes at once", "[gather]") {
   weir::runtime rt{{.workers = 1}};
   weir::task_pool pool(rt);

@@ -246,6 +246,7 @@ class WEIR_API pool_group {
   std::size_t live_ = 0;       // tasks that are not done
   std::size_t spawned_ = 0;
   std::size_t skipped_ = 0;
+  std::size_t left_ = 0;              // counted in the pool's waiting_
   std::vector<result_slot*> slots_;   // in the order of the arguments
   result_slot* first_done_ = nullptr; // those that are done and were not taken
   result_slot* last_done_ = nullptr;
@@ -276,6 +277,7 @@ struct pool_work {
     std::optional<std::size_t> interrupted_after{};
   };
   std::vector<ended_group> ended;
+  std::exception_ptr forgotten; // its exception may be the user's, and so its destructor
 };
 
 /// Somebody who waits for something of a pool.
@@ -287,6 +289,7 @@ class pool_waiter : public wait_node {
 
   kind what = kind::idle;
   bool fail_fast = false;
+  bool failed = false; // why it was told
   std::uint64_t number = 0;
 };
 
@@ -379,8 +382,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// Takes the oldest exception of the report's tasks out of the pool, or gives null.
   [[nodiscard]] std::exception_ptr take_first_error();
   void require_locked() const;
-  /// Whether `scope` is that of one of the pool's tasks.
-  [[nodiscard]] bool runs(task_scope& scope) const noexcept;
+  /// The pool's task that `scope` belongs to; null if it is none of them.
+  [[nodiscard]] const pool_task* task_of(task_scope& scope) const noexcept;
 
   /// Nothing is taken any more, everything is cancelled.
   void shut_down() noexcept;
@@ -407,7 +410,9 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void leave_line(pool_group& group) noexcept;
   void fill(pool_work& work) noexcept;
   void start(pool_group& group, pool_work& work) noexcept;
-  void finish_group(pool_group& group, pool_work& work) noexcept;
+  void finish_group(pool_group& group, pool_work& work, bool interrupted) noexcept;
+  /// After whatever changes what `left_of` gives.
+  void recount(pool_group& group) noexcept;
   void interrupt(pool_group& group, pool_work& work) noexcept;
   void forget_group(pool_group& group) noexcept;
   static void over_if_done(pool_group& group, pool_work& work) noexcept;
@@ -422,7 +427,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void insert(pool_task& t);
   void remove(pool_task& t) noexcept;
   void mark_cancelling(pool_task& t, std::vector<pool_task*>& to_stop);
-  void remember(pool_task& t) noexcept;
+  void remember(pool_task& t, pool_work& work) noexcept;
   void forget_old_groups(pool_work& work) noexcept;
   void unlink_running(pool_task& t) noexcept;
   void enter_closing(pool_task& t) noexcept;
@@ -443,6 +448,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   std::size_t cancelled_ = 0; // in cancellation
   std::size_t ended_ = 0;     // since the last flush
   std::size_t live_ = 0;      // not done
+  std::size_t waiting_ = 0;   // accepted, without room
   std::size_t peak_ = 0;
   std::size_t unfinished_groups_ = 0;
   std::uint64_t totals_[3] = {};
