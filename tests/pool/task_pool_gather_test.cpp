@@ -338,7 +338,7 @@ TEST_CASE("a task may flush, its callbacks may not, and none waits for its group
 }
 
 TEST_CASE("exceptions beyond the history are lost, and nobody waits less for it", "[gather]") {
-  for (const std::size_t history : {0, 1}) {
+  for (const std::size_t history : {0U, 1U}) {
     test::pool_stage stage;
     const auto main = [&]() -> weir::task<std::string> {
       weir::task_pool pool(stage.rt, {.history = history});

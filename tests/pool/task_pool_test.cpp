@@ -245,8 +245,11 @@ TEST_CASE("D2: two maps share the room, each in its order", "[task_pool][D2]") {
   for (const auto workers : test::worker_counts) {
     test::pool_stage stage(workers);
     weir::task_pool pool(stage.rt, {.pool_size = 2});
-    (void)pool.starmap(weir::fn<&note>, notes(stage.log, "a", 4), {.num_concurrent = 2});
-    (void)pool.starmap(weir::fn<&note>, notes(stage.log, "b", 4), {.num_concurrent = 2});
+    {
+      const auto hold = stage.clock.hold();
+      (void)pool.starmap(weir::fn<&note>, notes(stage.log, "a", 4), {.num_concurrent = 2});
+      (void)pool.starmap(weir::fn<&note>, notes(stage.log, "b", 4), {.num_concurrent = 2});
+    }
     stage.rt.block_on(pool.gather_and_close());
     CHECK(stage.log.lines().size() == 8);
     CHECK(pool.stats().peak_running == 2);
