@@ -258,7 +258,9 @@ class WEIR_API pool_base {
 /// end tasks; reading should not block.
 ///
 /// A task is any callable, plain or a coroutine, also one that takes a stop token first. Callables
-/// and arguments are copied for each task. `fn<&f>` and `named("f", f)` tell the name that stands
+/// and arguments are copied for each task. With GCC 12, name the group before it is awaited: a
+/// compiler defect destroys braced options twice that stand in the expression of a `co_await`.
+/// `fn<&f>` and `named("f", f)` tell the name that stands
 /// in group names and log lines.
 class WEIR_API task_pool : public pool_base {
  public:
