@@ -25,6 +25,7 @@ constexpr auto at(task_end how) noexcept {
 } // namespace
 
 task_source::~task_source() = default;
+void task_source::interrupt(const stop_reason&) noexcept {}
 group_results::~group_results() = default;
 
 pool_group::pool_group(group_settings settings, std::unique_ptr<task_source> source,
@@ -273,10 +274,23 @@ void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work&
       error = group.source_->stopped_by;
   } catch (...) {
     error = std::current_exception();
-    log()(log_level::error, pool_logger, current_exception_name(), " occurred in group '",
-          group.name_, "' while reading its arguments: ", text_of(error));
+    log_bad_source(group, error);
   }
   thread.current = current;
+  if (how != task_source::step::later)
+    prepared(group, how, made, slot, error, work);
+}
+
+void task_pool_core::prepared(pool_group& group, task_source::step how, pool_task* made,
+                              result_slot* slot, const std::exception_ptr& error) noexcept {
+  pool_work work;
+  prepared(group, how, made, slot, error, work);
+  perform(this_thread(), work);
+}
+
+void task_pool_core::prepared(pool_group& group, task_source::step how, pool_task* made,
+                              result_slot* slot, const std::exception_ptr& error,
+                              pool_work& work) noexcept {
   if (made != nullptr)
     made->since_ = group.settings_.counted ? group.since_ : now_of(*home_);
   const std::scoped_lock lock(mutex_);
@@ -296,7 +310,8 @@ void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work&
   }
   group.prepared_ = made;
   recount(group);
-  if ((group.cancelled_ || shutting_down_) && how != task_source::step::exhausted) {
+  if (how == task_source::step::interrupted ||
+      ((group.cancelled_ || shutting_down_) && how != task_source::step::exhausted)) {
     interrupt(group, work);
   } else if (how == task_source::step::made) {
     want(group, work);
@@ -403,6 +418,16 @@ void task_pool_core::interrupt(pool_group& group, pool_work& work) noexcept {
   if (group.state_ == pool_group::state::wants_room)
     leave_line(group);
   finish_group(group, work, true);
+}
+
+void task_pool_core::interrupt_any(pool_group& group, pool_work& work,
+                                   std::vector<std::shared_ptr<task_source>>& preparing) noexcept {
+  if (group.state_ == pool_group::state::preparing) {
+    group.cancelled_ = true; // whoever prepares will see it
+    preparing.push_back(group.source_);
+  } else if (group.state_ != pool_group::state::finished) {
+    interrupt(group, work);
+  }
 }
 
 // Ending.
@@ -523,16 +548,16 @@ void task_pool_core::over_if_done(pool_group& group, pool_work& work) noexcept {
 
 void task_pool_core::abandon(thread_state& thread) noexcept {
   pool_work work;
+  std::vector<std::shared_ptr<task_source>> preparing;
   {
     const std::scoped_lock lock(mutex_);
     shutting_down_ = true;
     for (pool_group* g = first_known_; g != nullptr; g = g->next_known_) {
-      if (g->state_ == pool_group::state::preparing)
-        g->cancelled_ = true;
-      else if (g->state_ != pool_group::state::finished)
-        interrupt(*g, work);
+      interrupt_any(*g, work, preparing);
     }
   }
+  for (const auto& source : preparing)
+    source->interrupt(stop_cause::shutdown);
   perform(thread, work);
 }
 
@@ -675,6 +700,7 @@ void task_pool_core::cancel_group(std::string_view name, const stop_reason& reas
   std::shared_ptr<pool_group> group;
   std::vector<pool_task*> to_stop;
   pool_work work;
+  std::vector<std::shared_ptr<task_source>> preparing;
   bool feeder_known = false;
   {
     const std::scoped_lock lock(mutex_);
@@ -685,10 +711,7 @@ void task_pool_core::cancel_group(std::string_view name, const stop_reason& reas
     feeder_known = group->feeder_known_;
     to_stop.reserve(group->live_);
     forget_group(*group);
-    if (group->state_ == pool_group::state::preparing)
-      group->cancelled_ = true; // whoever prepares will see it
-    else if (group->state_ != pool_group::state::finished)
-      interrupt(*group, work);
+    interrupt_any(*group, work, preparing);
     while (group->first_running_ != nullptr)
       mark_cancelling(*group->first_running_, to_stop);
   }
@@ -696,6 +719,8 @@ void task_pool_core::cancel_group(std::string_view name, const stop_reason& reas
   if (feeder_known)
     log()(log_level::debug, pool_logger, str_, " cancelled and forgot meta tasks from group ",
           group->name_);
+  for (const auto& source : preparing)
+    source->interrupt(reason);
   request_stop(to_stop, reason);
   log()(log_level::debug, pool_logger, str_, " cancelled tasks from group ", group->name_);
   log()(log_level::debug, pool_logger, str_, " forgot task group ", group->name_);
@@ -707,6 +732,7 @@ void task_pool_core::cancel_all(const stop_reason& reason, bool tell) {
     log()(log_level::warning, pool_logger, str_, " cancelling all tasks!");
   std::vector<std::shared_ptr<pool_group>> forgotten;
   std::vector<pool_task*> to_stop;
+  std::vector<std::shared_ptr<task_source>> preparing;
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
@@ -716,16 +742,21 @@ void task_pool_core::cancel_all(const stop_reason& reason, bool tell) {
       pool_group& group = *last_known_;
       forgotten.push_back(groups_.find(group.name_)->second);
       forget_group(group);
-      if (group.state_ == pool_group::state::preparing)
-        group.cancelled_ = true;
-      else if (group.state_ != pool_group::state::finished)
-        interrupt(group, work);
+      interrupt_any(group, work, preparing);
       while (group.first_running_ != nullptr)
         mark_cancelling(*group.first_running_, to_stop);
     }
   }
+  for (const auto& source : preparing)
+    source->interrupt(reason);
   request_stop(to_stop, reason);
   perform(this_thread(), work);
+}
+
+void task_pool_core::log_bad_source(const pool_group& group,
+                                    const std::exception_ptr& error) const {
+  log()(log_level::error, pool_logger, current_exception_name(), " occurred in group '",
+        group.name_, "' while reading its arguments: ", text_of(error));
 }
 
 void task_pool_core::log_bad_args(const pool_group& group, const std::string& call) const {

@@ -219,3 +219,106 @@ TEST_CASE("a dropped group drops results, not tasks", "[results]") {
   CHECK(ran == 100);
   CHECK(held.use_count() == 1);
 }
+
+namespace {
+
+/// As an asynchronous generator: counts up, a second for each.
+class counter {
+ public:
+  explicit counter(int end) : end_(end) {}
+  weir::task<std::optional<int>> next() {
+    co_await weir::sleep_for(1s);
+    if (next_ == 13)
+      throw std::runtime_error("thirteen");
+    co_return next_ == end_ ? std::optional<int>() : std::optional<int>(next_++);
+  }
+
+ private:
+  int next_ = 0;
+  int end_;
+};
+
+} // namespace
+
+TEST_CASE("A-17: arguments from an asynchronous generator", "[results][A-17]") {
+  for (const auto workers : test::worker_counts) {
+    test::pool_stage stage(workers);
+    const auto main = [&]() -> weir::task<std::string> {
+      weir::task_pool pool(stage.rt, {.pool_size = 1});
+      auto group = pool.map([](int i) { return i * i; }, counter(5), {.num_concurrent = 2});
+      // The wait for arguments takes no room.
+      co_await weir::sleep_for(500ms);
+      std::string seen = pool.room() == 1 ? "room" : "full";
+      auto outcomes = co_await group;
+      for (auto& o : outcomes)
+        seen += " " + std::to_string(o.get());
+      seen += " @" + std::to_string(stage.clock.now().time_since_epoch() / 1s);
+      (void)co_await pool.gather_and_close();
+      co_return seen;
+    };
+    CHECK(stage.play(main) == "room 0 1 4 9 16 @6");
+  }
+}
+
+TEST_CASE("A-17: arguments from a queue and from another group", "[results][A-17]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    weir::queue<int> queue(4);
+    const auto main = [&]() -> weir::task<long> {
+      weir::task_pool pool(rt, {.pool_size = 3});
+      const auto twice = [](int i) { return 2 * i; };
+      auto first = pool.map(twice, std::ref(queue), {.num_concurrent = 2});
+      const auto add_one = [](weir::indexed_outcome<int> o) -> weir::task<int> {
+        co_await weir::yield();
+        co_return o.ended.get() + 1;
+      };
+      auto second = pool.map(add_one, std::move(first), {.num_concurrent = 2});
+      for (int i = 0; i < 100; ++i)
+        co_await queue.push(i);
+      queue.close();
+      auto outcomes = co_await second;
+      long sum = 0;
+      for (auto& o : outcomes)
+        sum += o.get();
+      (void)co_await pool.gather_and_close();
+      co_return sum;
+    };
+    CHECK(rt.block_on(main()) == 99 * 100 + 100);
+  }
+}
+
+TEST_CASE("A-17: a wait for arguments ends with its group", "[results][A-17]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    weir::queue<int> queue(4);
+    for (int i = 0; i < test::rounds(200); ++i) {
+      weir::task_pool pool(rt);
+      auto group = pool.map([](int) {}, std::ref(queue));
+      if (i % 4 == 0)
+        (void)queue.try_push(i);
+      if (i % 3 == 0)
+        pool.cancel_all();
+      else if (i % 3 == 1)
+        group.cancel();
+      if (i % 3 != 2) // else the pool's destructor does it
+        rt.block_on(pool.gather_and_close());
+    }
+    while (queue.try_pop()) {
+    }
+    weir::task_pool last(rt);
+    (void)last.map([](int) {}, std::ref(queue));
+    rt.stop();
+    CHECK(last.num_running() == 0);
+  }
+}
+
+TEST_CASE("A-8: a generator that throws ends its group", "[results][A-8]") {
+  test::pool_stage stage;
+  weir::task_pool pool(stage.rt, {.name = "x", .log = stage.log.sink(weir::log_level::error)});
+  auto group = pool.map([](int) {}, counter(20));
+  CHECK(stage.rt.block_on(group.results()).size() == 13);
+  CHECK_THROWS_AS(stage.rt.block_on(pool.gather_and_close()), std::runtime_error);
+  CHECK(stage.log.lines() ==
+        std::vector<std::string>{"std::runtime_error occurred in group 'map-task-group-0' while "
+                                 "reading its arguments: thirteen"});
+}

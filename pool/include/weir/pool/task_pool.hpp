@@ -299,7 +299,12 @@ class WEIR_API task_pool : public pool_base {
 
   /// Starts `f(element)` for each element of `arguments`, at most `num_concurrent` at a time. The
   /// range is moved or copied in; `std::ref(range)` refers to it, then it must live as long as the
-  /// group. Throws as `apply`, and `invalid_pool_option` for a `num_concurrent` of 0.
+  /// group.
+  ///
+  /// Instead of a range, arguments may come from anything with a `next()` or `pop()` that can be
+  /// awaited for an optional one, empty at the end: a generator, a `queue`, another `group`. The
+  /// wait takes no room, and ends when the group is cancelled. Throws as `apply`, and
+  /// `invalid_pool_option` for a `num_concurrent` of 0.
   template <class F, class R>
   auto map(F&& f, R&& arguments, map_options options = {}) {
     return start_range<detail::stars::none>("map-", std::forward<F>(f), std::forward<R>(arguments),
@@ -337,16 +342,33 @@ class WEIR_API task_pool : public pool_base {
       return std::type_identity<submit_result_t<F, Element>>();
   }
 
+  template <class Kept>
+  static auto element_of() {
+    if constexpr (std::ranges::range<detail::kept_range_t<Kept>>)
+      return std::type_identity<std::ranges::range_value_t<detail::kept_range_t<Kept>>>();
+    else
+      return std::type_identity<detail::async_element_t<Kept>>();
+  }
+  template <class T, detail::stars Stars, class F, class Kept>
+  static auto source_of() {
+    if constexpr (std::ranges::range<detail::kept_range_t<Kept>>)
+      return std::type_identity<detail::range_source<T, Stars, F, Kept>>();
+    else
+      return std::type_identity<detail::async_source<T, Stars, F, Kept>>();
+  }
+
   template <detail::stars Stars, class F, class R>
   auto start_range(std::string_view prefix, F&& f, R&& arguments, map_options options) {
     using callable = detail::without_name_t<F>;
     using kept = std::decay_t<R>;
     using range = detail::kept_range_t<kept>;
-    static_assert(std::ranges::input_range<range>, "the arguments must be a range");
+    static_assert(std::ranges::input_range<range> || detail::async_arguments<range>,
+                  "the arguments must be a range, or something with next() or pop() to await");
     static_assert(std::copy_constructible<callable>,
                   "each task gets a copy of the callable: it must be possible to copy it");
-    using value =
-        typename decltype(result_of<callable, std::ranges::range_value_t<range>, Stars>())::type;
+    using element = typename decltype(element_of<kept>())::type;
+    using value = typename decltype(result_of<callable, element, Stars>())::type;
+    using source = typename decltype(source_of<value, Stars, callable, kept>())::type;
     core().require_open();
     const auto limit = options.group_size.value_or(options.num_concurrent);
     if (limit == 0)
@@ -362,9 +384,9 @@ class WEIR_API task_pool : public pool_base {
     auto call = detail::without_name(std::forward<F>(f));
     detail::require_callable(call);
     auto results = std::make_unique<detail::typed_results<value>>();
-    auto source = std::make_unique<detail::range_source<value, Stars, callable, kept>>(
-        std::move(call), std::move(function), *results, std::forward<R>(arguments));
-    return opened<value>(std::move(settings), std::move(source), std::move(results),
+    auto from = std::make_unique<source>(std::move(call), std::move(function), *results,
+                                         std::forward<R>(arguments));
+    return opened<value>(std::move(settings), std::move(from), std::move(results),
                          std::move(options.group_name), stem);
   }
 

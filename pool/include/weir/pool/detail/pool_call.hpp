@@ -4,7 +4,9 @@
 /// ones, or a range of arguments.
 #pragma once
 
+#include <weir/awaitable.hpp>
 #include <weir/detail/submit.hpp>
+#include <weir/handle.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
 #include <weir/with_timeout.hpp>
 
@@ -268,33 +270,18 @@ struct range_keeper<std::reference_wrapper<R>> {
 template <class R>
 using kept_range_t = std::remove_reference_t<decltype(std::declval<range_keeper<R>&>().get())>;
 
-template <class T, stars Stars, class F, class R>
-class range_source final : public call_source<T, F> {
-  using range = kept_range_t<R>;
-  using element = std::ranges::range_value_t<range>;
+/// Common to sources of arguments: how an argument becomes a task.
+template <class T, stars Stars, class F, class Element>
+class argument_source : public call_source<T, F> {
+ protected:
+  using call_source<T, F>::call_source;
 
- public:
-  range_source(F f, std::string name, typed_results<T>& results, R from)
-      : call_source<T, F>(std::move(f), std::move(name), results), range_(std::move(from)) {}
-
-  task_source::step produce(task_pool_core& core, pool_group& group, pool_task*& made,
-                            result_slot*& slot) override {
-    if (!at_)
-      at_.emplace(std::ranges::begin(range_.get()));
-    else
-      ++*at_;
-    if (*at_ == std::ranges::end(range_.get()))
-      return task_source::step::exhausted;
-    decltype(auto) argument = **at_;
+  template <class A>
+  task_source::step take(task_pool_core& core, pool_group& group, pool_task*& made,
+                         result_slot*& slot, A&& argument) {
     return this->make_or_skip(
         core, group, made, slot,
-        [&](typed_slot<T>* typed) -> pool_task* {
-          if constexpr (range_keeper<R>::owns && std::is_lvalue_reference_v<decltype(argument)> &&
-                        !std::is_const_v<std::remove_reference_t<decltype(argument)>>)
-            return make(core, group, typed, std::move(argument));
-          else
-            return make(core, group, typed, std::forward<decltype(argument)>(argument));
-        },
+        [&](typed_slot<T>* typed) { return make(core, group, typed, std::forward<A>(argument)); },
         [&] {
           if constexpr (Stars == stars::one)
             return "(*" + show_elements(argument) + ")";
@@ -319,12 +306,155 @@ class range_source final : public call_source<T, F> {
           },
           std::forward<A>(argument));
     else
-      return new pool_call<T, F, element>(core, group, typed, std::as_const(this->f_),
+      return new pool_call<T, F, Element>(core, group, typed, std::as_const(this->f_),
                                           std::forward<A>(argument));
   }
+};
 
+template <class T, stars Stars, class F, class R>
+class range_source final
+    : public argument_source<T, Stars, F, std::ranges::range_value_t<kept_range_t<R>>> {
+  using range = kept_range_t<R>;
+  using base = argument_source<T, Stars, F, std::ranges::range_value_t<range>>;
+
+ public:
+  range_source(F f, std::string name, typed_results<T>& results, R from)
+      : base(std::move(f), std::move(name), results), range_(std::move(from)) {}
+
+  task_source::step produce(task_pool_core& core, pool_group& group, pool_task*& made,
+                            result_slot*& slot) override {
+    if (!at_)
+      at_.emplace(std::ranges::begin(range_.get()));
+    else
+      ++*at_;
+    if (*at_ == std::ranges::end(range_.get()))
+      return task_source::step::exhausted;
+    decltype(auto) argument = **at_;
+    if constexpr (range_keeper<R>::owns && std::is_lvalue_reference_v<decltype(argument)> &&
+                  !std::is_const_v<std::remove_reference_t<decltype(argument)>>)
+      return this->take(core, group, made, slot, std::move(argument));
+    else
+      return this->take(core, group, made, slot, std::forward<decltype(argument)>(argument));
+  }
+
+ private:
   range_keeper<R> range_;
   std::optional<std::ranges::iterator_t<range>> at_;
+};
+
+template <class S>
+struct source_keeper {
+  explicit source_keeper(S kept) : source(std::move(kept)) {}
+  [[nodiscard]] S& get() noexcept { return source; }
+  S source;
+};
+template <class S>
+struct source_keeper<std::reference_wrapper<S>> {
+  explicit source_keeper(std::reference_wrapper<S> kept) : source(kept) {}
+  [[nodiscard]] S& get() noexcept { return source.get(); }
+  std::reference_wrapper<S> source;
+};
+template <class S>
+using kept_source_t = std::remove_reference_t<decltype(std::declval<source_keeper<S>&>().get())>;
+
+/// One wait for the next argument: a root task of its own, so that it can be stopped.
+class WEIR_API argument_wait {
+ public:
+  argument_wait() noexcept {}
+  argument_wait(const argument_wait&) = delete;
+  argument_wait& operator=(const argument_wait&) = delete;
+  ~argument_wait();
+
+  /// Throws `errc::stopped`, `std::bad_alloc`.
+  void begin(scheduler& home, task<> waits);
+  void interrupt(const stop_reason& reason) noexcept;
+
+ private:
+  sync::mutex mutex_;
+  handle<void> waits_;
+  bool interrupted_ = false;
+  stop_reason reason_;
+};
+
+/// Tells the pool what has become of an argument, at the end of the coroutine that waits for it,
+/// also if that never started.
+class WEIR_API argument_promise {
+ public:
+  argument_promise(task_pool_core& core, pool_group& group);
+  argument_promise(argument_promise&& other) noexcept;
+  argument_promise& operator=(argument_promise&&) = delete;
+  ~argument_promise();
+
+  [[nodiscard]] task_pool_core& core() const noexcept { return *core_; }
+  [[nodiscard]] pool_group& group() const noexcept { return *group_; }
+
+  task_source::step how = task_source::step::interrupted;
+  pool_task* made = nullptr;
+  result_slot* slot = nullptr;
+  std::exception_ptr error;
+
+ private:
+  std::shared_ptr<task_pool_core> core_;
+  pool_group* group_; // which lives as long as it prepares
+};
+
+/// An awaitable for the next argument: an optional, empty at the end.
+template <class S>
+[[nodiscard]] auto next_argument(S& source) {
+  if constexpr (requires { source.next(); })
+    return source.next();
+  else
+    return source.pop();
+}
+
+template <class S>
+concept async_arguments =
+    !std::ranges::range<S> && (requires(S& s) { s.next(); } || requires(S& s) { s.pop(); });
+
+template <class S>
+using async_element_t =
+    std::remove_cvref_t<decltype(*std::declval<await_result_t<decltype(next_argument(
+                                     std::declval<kept_source_t<S>&>()))>&>())>;
+
+template <class T, stars Stars, class F, class S>
+class async_source final : public argument_source<T, Stars, F, async_element_t<S>> {
+  using base = argument_source<T, Stars, F, async_element_t<S>>;
+
+ public:
+  async_source(F f, std::string name, typed_results<T>& results, S from)
+      : base(std::move(f), std::move(name), results), source_(std::move(from)) {}
+
+  task_source::step produce(task_pool_core& core, pool_group& group, pool_task*&,
+                            result_slot*&) override {
+    try {
+      wait_.begin(core.home(), pull(*this, argument_promise(core, group)));
+    } catch (...) { // the promise has told
+    }
+    return task_source::step::later;
+  }
+  void interrupt(const stop_reason& reason) noexcept override { wait_.interrupt(reason); }
+
+ private:
+  static task<> pull(async_source& self, argument_promise promise) {
+    try {
+      auto next = co_await next_argument(self.source_.get());
+      if (!next)
+        promise.how = task_source::step::exhausted;
+      else
+        promise.how = self.take(promise.core(), promise.group(), promise.made, promise.slot,
+                                std::move(*next));
+      if (promise.how == task_source::step::stopped)
+        promise.error = self.stopped_by;
+    } catch (const task_cancelled&) { // interrupted
+    } catch (...) {
+      promise.how = task_source::step::exhausted;
+      promise.error = std::current_exception();
+      promise.core().log_bad_source(promise.group(), promise.error);
+    }
+  }
+
+  source_keeper<S> source_;
+  argument_wait wait_;
 };
 
 } // namespace weir::detail

@@ -143,12 +143,24 @@ class WEIR_API pool_task : public task_block {
 /// Where a group's tasks come from. Used by one thread at a time.
 class WEIR_API task_source {
  public:
-  enum class step { made, skipped, exhausted, stopped };
+  enum class step {
+    made,
+    skipped,
+    exhausted,
+    /// An argument could not be made a task, which ends the group.
+    stopped,
+    /// `prepared` will be called when the next argument is there.
+    later,
+    /// The wait for the next argument was given up.
+    interrupted,
+  };
   virtual ~task_source();
   /// Prepares the next task, and a slot for its result if somebody may want it; a slot without a
   /// task has its outcome already. Throws what reading the arguments throws.
   [[nodiscard]] virtual step produce(task_pool_core& core, pool_group& group, pool_task*& made,
                                      result_slot*& slot) = 0;
+  /// Gives up the wait for the next argument, from now on. Any thread.
+  virtual void interrupt(const stop_reason& reason) noexcept;
 
   /// Why there are no more tasks, after `stopped`.
   std::exception_ptr stopped_by;
@@ -231,7 +243,7 @@ class WEIR_API pool_group {
   const group_settings settings_;
   const std::unique_ptr<group_results> results_;
   sync::atomic<bool> wanted_{true};
-  std::unique_ptr<task_source> source_;
+  std::shared_ptr<task_source> source_;
   std::string name_;
   context_ref context_;
   clock_source::time_point since_;
@@ -272,7 +284,7 @@ struct pool_work {
   // Lines and leftovers of groups that have ended.
   struct ended_group {
     std::shared_ptr<pool_group> group;
-    std::unique_ptr<task_source> source;
+    std::shared_ptr<task_source> source;
     pool_task* prepared = nullptr;
     std::optional<std::size_t> interrupted_after{};
   };
@@ -365,6 +377,10 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// A group's argument could not be made a task.
   /// \param call the call as the log shows it, "work(*(1, 2), **{})".
   void log_bad_args(const pool_group& group, const std::string& call) const;
+  void log_bad_source(const pool_group& group, const std::exception_ptr& error) const;
+  /// What has become of the next argument, when a source has said `later`.
+  void prepared(pool_group& group, task_source::step how, pool_task* made, result_slot* slot,
+                const std::exception_ptr& error) noexcept;
 
   // For awaiters.
   [[nodiscard]] bool wait(pool_waiter& w);
@@ -403,6 +419,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// Does what was collected, and what follows from it.
   void perform(thread_state& thread, pool_work& work) noexcept;
   void prepare(thread_state& thread, pool_group& group, pool_work& work) noexcept;
+  void prepared(pool_group& group, task_source::step how, pool_task* made, result_slot* slot,
+                const std::exception_ptr& error, pool_work& work) noexcept;
 
   // Under the lock.
   void want(pool_group& group, pool_work& work) noexcept;
@@ -414,6 +432,9 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// After whatever changes what `left_of` gives.
   void recount(pool_group& group) noexcept;
   void interrupt(pool_group& group, pool_work& work) noexcept;
+  /// As interrupt, whatever the group does now.
+  void interrupt_any(pool_group& group, pool_work& work,
+                     std::vector<std::shared_ptr<task_source>>& preparing) noexcept;
   void forget_group(pool_group& group) noexcept;
   static void over_if_done(pool_group& group, pool_work& work) noexcept;
   static void tell_group(pool_group& group, pool_work& work) noexcept;
