@@ -27,7 +27,15 @@
 #include <weir/parallel_scan.hpp>
 #include <weir/parallel_sort.hpp>
 #include <weir/parallel_transform.hpp>
+#include <weir/pool/callback.hpp>
+#include <weir/pool/errors.hpp>
 #include <weir/pool/fixed_pool.hpp>
+#include <weir/pool/group.hpp>
+#include <weir/pool/log.hpp>
+#include <weir/pool/named.hpp>
+#include <weir/pool/reports.hpp>
+#include <weir/pool/simple_task_pool.hpp>
+#include <weir/pool/task_pool.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>
 #include <weir/runtime.hpp>

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+#include <weir/pool/detail/pool_call.hpp>
+
+#include <mutex>
+#include <utility>
+
+namespace weir::detail {
+
+argument_wait::~argument_wait() = default;
+
+void argument_wait::begin(scheduler& home, task<> waits) {
+  submission_entry entry(home);
+  auto* const block = new spawned_block<void>(home, std::move(waits));
+  handle<void> before;
+  bool given_up = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    given_up = interrupted_;
+    if (!given_up)
+      before = std::exchange(waits_, handle<void>(block));
+  }
+  if (given_up) {
+    block->discard_unsubmitted(); // the coroutine's promise tells; the source may be gone then
+    return;
+  }
+  try {
+    entry.submit(
+        *block); // the next argument may be waited for, and the source gone, when it returns
+  } catch (...) {
+    {
+      const std::scoped_lock lock(mutex_);
+      (void)waits_.give_up();
+    }
+    block->discard_unsubmitted();
+  }
+}
+
+void argument_wait::interrupt(const stop_reason& reason) noexcept {
+  handle<void> waits;
+  {
+    const std::scoped_lock lock(mutex_);
+    interrupted_ = true;
+    waits = std::move(waits_);
+  }
+  if (waits.valid())
+    (void)waits.request_stop(reason);
+}
+
+argument_promise::argument_promise(task_pool_core& core, pool_group& group)
+    : core_(core.shared_from_this()), group_(&group) {}
+
+argument_promise::argument_promise(argument_promise&& other) noexcept
+    : how(other.how), made(other.made), slot(other.slot), error(std::move(other.error)),
+      core_(std::move(other.core_)), group_(other.group_) {}
+
+argument_promise::~argument_promise() {
+  if (core_ != nullptr)
+    core_->prepared(*group_, how, made, slot, error);
+}
+
+} // namespace weir::detail
