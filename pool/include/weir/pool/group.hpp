@@ -168,10 +168,10 @@ class group {
         : waiting_(std::move(waiting)), awaiter_(waiting_.operator co_await()) {}
     [[nodiscard]] bool await_ready() const { return awaiter_.await_ready(); }
     template <class Promise>
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) const {
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
       return awaiter_.await_suspend(parent);
     }
-    std::vector<outcome<T>> await_resume() const { return awaiter_.await_resume(); }
+    std::vector<outcome<T>> await_resume() { return awaiter_.await_resume(); }
 
    private:
     task<std::vector<outcome<T>>> waiting_;
