@@ -13,7 +13,7 @@ import math
 import statistics
 from typing import NamedTuple
 
-from results import FIGURES, Key, Refused, Results, check_contexts, check_work, is_weir, load_of, main, number
+from results import FIGURES, Key, Refused, Results, check_contexts, check_work, is_weir, load_of, main, number, percent
 from stats import Series, p_of_greater, percentiles, smallest_p
 
 DRIFT = 0.05  # change of the other libraries' figures that says the machine has changed
@@ -99,7 +99,7 @@ def report(old, new, limit, level):
               "|---|---|---:|---:|---:|---:|---:|---|"]
     lines += [line(c, limit, level) for c in mine]
     lines += ["", f"{len(worse)} of {len(mine)} figures of weir are worse: p at most {level:g} (one-sided permutation "
-              f"test of the sum of ranks over the rounds) and the median worse by more than {limit:.0%}."]
+              f"test of the sum of ranks over the rounds) and the median worse by more than {percent(limit)}."]
     lost = [f"{k}, {p}" for k in old.keys() for p in old.runs[k]
             if is_weir(p) and k.question in new.work and p not in new.runs.get(k, {})]
     if lost:

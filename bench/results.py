@@ -94,7 +94,8 @@ class Results:
         for figure in figures_of(run):
             value = run[figure] * (MILLISECONDS[run["time_unit"]] if figure == "real_time" else FIGURES[figure][1])
             by_peer = self.runs[Key(question, parameter, figure)]
-            by_peer.setdefault(peer, Series(f"{question}/{peer}/{parameter}/{figure}")).values.append(value)
+            name = "/".join(filter(None, (question, peer, parameter, figure)))
+            by_peer.setdefault(peer, Series(name)).values.append(value)
 
     @property
     def work(self):
@@ -125,8 +126,8 @@ class Results:
         times = [(s.spread, s.name) for by_peer in self.runs.values() for s in by_peer.values() if len(s.values) > 1]
         noisy = sorted((t for t in times if t[0] > SPREAD), reverse=True)
         if len(noisy) > len(times) / 10:
-            worst = ", ".join(f"{name} {spread:.0%}" for spread, name in noisy[:3])
-            said.append(f"{len(noisy)} of {len(times)} figures spread by more than {SPREAD:.0%} of their median "
+            worst = ", ".join(f"{name} {percent(spread)}" for spread, name in noisy[:3])
+            said.append(f"{len(noisy)} of {len(times)} figures spread by more than {percent(SPREAD)} of their median "
                         f"from quartile to quartile; the worst: {worst}.")
         return said
 
@@ -199,6 +200,10 @@ def machine(context):
 def number(value):
     """Three digits, without an exponent."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(part):
+    return f"{part * 100:.0f} %"
 
 
 def arguments_of(arguments):
