@@ -101,9 +101,10 @@ def bars(title, groups, unit):
             middle = y + ROW / 2
             end = LEFT + bar.series.median * scale
             reach = end
-            body = [f'<g class="c{colour(bar.peer)}"><title>{escape(bar.label)}: {escape(said(bar.series, unit))}</title>',
+            body = [f'<g class="c{colour(bar.peer)}"><title>{escape(f"{bar.label}: {said(bar.series, unit)}")}</title>',
                     text(LEFT - 6, middle + 4, bar.label, anchor="end"),
-                    f'<rect x="{LEFT}" y="{middle - 7:.1f}" width="{max(end - LEFT, 0.5):.1f}" height="14" rx="2" class="f"/>']
+                    f'<rect x="{LEFT}" y="{middle - 7:.1f}" width="{max(end - LEFT, 0.5):.1f}" height="14" rx="2" '
+                    'class="f"/>']
             if bar.series.interval:
                 low, high = (LEFT + bound * scale for bound in bar.series.interval)
                 body += [rule(low, middle, high, middle, "w"), rule(low, middle - 4, low, middle + 4, "w"),
@@ -139,6 +140,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
     bottom = top + 20 + height
     values = [v for line in lines for point in line.points.values() for v in point if v is not None]
     if logarithmic:
+        values = [v for v in values if v > 0] or [1]
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         high = max(high, low + 1)
         marks = [10.0 ** p for p in range(low, high + 1)]
@@ -150,7 +152,9 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
         return left + (right - left) * (places.index(place) + 0.5) / len(places)
 
     def up(value):
-        return bottom - height * ((math.log10(value) if logarithmic else value) - low) / (high - low)
+        if logarithmic:
+            value = math.log10(value) if value > 0 else low  # what is nothing stands at the bottom
+        return bottom - height * (value - low) / (high - low)
 
     for mark in marks:
         parts += [rule(left, up(mark), right, up(mark), "g"), text(left - 5, up(mark) + 4, f"{mark:g}", "m", "end")]
@@ -159,7 +163,8 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
     if axis:
         parts.append(text((left + right) / 2, bottom + 31, axis, "m", "middle"))
     if ideal:
-        parts += [rule(across(a), up(x), across(b), up(y), "d") for a, b, x, y in zip(places, places[1:], ideal, ideal[1:])]
+        corners = [(across(place), up(value)) for place, value in zip(places, ideal)]
+        parts += [rule(*one, *next_one, "d") for one, next_one in zip(corners, corners[1:])]
     for i, line in enumerate(lines):
         shift = (i - (len(lines) - 1) / 2) * 5  # so that whiskers of different peers do not hide each other
         points = [(across(p) + shift, *line.points[p], p) for p in places if p in line.points]

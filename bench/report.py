@@ -16,7 +16,8 @@ PAGE_STYLE = """
 main{max-width:1180px;margin:0 auto;padding:20px 16px 60px}h1{font-size:26px;margin:0 0 8px}
 h2{font-size:20px;margin:36px 0 4px}h3{font-size:16px;margin:0 0 6px}p{margin:4px 0 10px;max-width:75ch}
 a{color:var(--c0)}nav a{margin-right:14px;white-space:nowrap}
-dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 14px;margin:12px 0}dt{color:var(--muted)}dd{margin:0}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 14px;margin:12px 0}
+dt{color:var(--muted)}dd{margin:0}
 code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .warn{background:var(--warn);border-radius:8px;padding:8px 14px;margin:12px 0}.warn p{max-width:none}
 .card{background:var(--ground);border:1px solid var(--grid);border-radius:10px;padding:14px;margin:12px 0}
@@ -26,7 +27,8 @@ code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:2px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}
 th{color:var(--muted);font-weight:500}th:first-child,td:first-child{text-align:left;padding-left:0}.us{font-weight:600}
-@media(max-width:480px){main{padding:14px 8px 40px}.card{padding:10px;border-radius:8px}dl{grid-template-columns:1fr}dd{margin-bottom:6px}}
+@media(max-width:480px){main{padding:14px 8px 40px}.card{padding:10px;border-radius:8px}
+dl{grid-template-columns:1fr}dd{margin-bottom:6px}}
 """
 
 
@@ -63,8 +65,9 @@ def table(head, rows):
 def parameter_words(key, figure):
     if not key.parameter:
         return ""
-    one = key.parameter == "1"
-    return f"{key.parameter} submitting" if figure == "items_per_second" else f"{key.parameter} worker{'' if one else 's'}"
+    if figure == "items_per_second":
+        return f"{key.parameter} submitting"
+    return f"{key.parameter} worker{'' if key.parameter == '1' else 's'}"
 
 
 class Report:
@@ -87,9 +90,10 @@ class Report:
             best = best_peer(by_peer, key.figure)
             for peer in sorted(by_peer, key=peer_order):
                 to_best = better_by(by_peer[peer], by_peer[best], key.figure) if best and is_weir(peer) else None
-                row = [is_weir(peer), peer, key.parameter or "–", number(by_peer[peer].median), interval(by_peer[peer]),
-                       percent(by_peer[peer].spread), *times(to_best)]
-                rows.append(row + ([times(better_by(by_peer[peer], serial, key.figure))[0]] if serial else []))
+                series = by_peer[peer]
+                row = [is_weir(peer), peer, key.parameter or "–", number(series.median), interval(series),
+                       percent(series.spread), *times(to_best)]
+                rows.append(row + ([times(better_by(series, serial, key.figure))[0]] if serial else []))
         unit = FIGURES[keys[0].figure][0]
         head = ["peer", "threads", unit, "95 % interval", "spread", "to the best peer", "interval"]
         if self.results.serial(keys[0]):
@@ -128,7 +132,7 @@ class Report:
             peers = sorted({p for k in keys for p in self.results.runs[k]}, key=peer_order)
             names = {k: FIGURES[k.figure][0].split()[0] for k in keys}
             lines = [plots.Line(p, {names[k]: (s.median, *(s.interval or (None, None))) for k in keys
-                                    if (s := self.results.runs[k].get(p)) and s.median > 0}) for p in peers]
+                                    if (s := self.results.runs[k].get(p))}) for p in peers]
             svg = plots.lines_over(f"{question}: percentiles", lines, list(names.values()), "µs", logarithmic=True)
             rows = []
             for key in keys:
@@ -175,12 +179,14 @@ class Report:
 
     def about(self):
         context = self.results.context
-        caches = ", ".join(f"L{c['level']} {c['type'].lower()} {c['size'] // 1024} KiB" for c in context.get("caches", ()))
+        caches = ", ".join(f"L{c['level']} {c['type'].lower()} {c['size'] // 1024} KiB"
+                           for c in context.get("caches", ()))
         facts = {"Machine": f"{context.get('cpu', 'CPU model not recorded')}, {context['num_cpus']} CPUs, "
                             f"{context.get('mhz_per_cpu', '?')} MHz",
                  "Caches": caches or "not recorded",
                  "System": context.get("system", "not recorded"),
-                 "Compiler": f"{context.get('compiler', 'not recorded')}, {context.get('build_type', 'build type not recorded')}",
+                 "Compiler": f"{context.get('compiler', 'not recorded')}, "
+                             f"{context.get('build_type', 'build type not recorded')}",
                  "weir": context.get("revision", "not recorded"),
                  "Date": context["date"][:16].replace("T", " "),
                  "Load before": f"{load_of(context):.2f} on {context['num_cpus']} CPUs",
@@ -191,11 +197,13 @@ class Report:
 
     def page(self):
         sections = [
-            ("summary", "Summary", "How many times better weir is than the best other library, by medians. Right of the "
-             "dashed line weir wins, left of it it loses; grey: the interval contains 1.", [self.summary()]),
-            ("fork", "Fork and join", "Time of a run, less is better. Beside it, how many times as fast as the program "
-             "without any library; the dashed line is as many times as there are workers.", self.cards("real_time")),
-            ("throughput", "Throughput", "Operations a second in millions, more is better.", self.cards("items_per_second")),
+            ("summary", "Summary", "How many times better weir is than the best other library, by medians. Right of "
+             "the dashed line weir wins, left of it it loses; grey: the interval contains 1.", [self.summary()]),
+            ("fork", "Fork and join", "Time of a run, less is better. Beside it, how many times as fast as the "
+             "program without any library; the dashed line is as many times as there are workers.",
+             self.cards("real_time")),
+            ("throughput", "Throughput", "Operations a second in millions, more is better.",
+             self.cards("items_per_second")),
             ("latency", "Latency", "Percentiles within a round, less is better; logarithmic.", self.latencies()),
             ("idle", "Idle CPU", "CPU time that threads without work use in a second, less is better.",
              self.cards("cpu_us_per_s")),
