@@ -16,6 +16,7 @@ from typing import NamedTuple
 from results import FIGURES, Key, Refused, Results, check_contexts, check_work, is_weir, load_of, main, number, percent
 from stats import Series, p_of_greater, percentiles, smallest_p
 
+LEAST = {"cpu_us_per_s": 50}  # differences up to this are nothing, whatever their ratio
 DRIFT = 0.05  # change of the other libraries' figures that says the machine has changed
 
 
@@ -53,6 +54,8 @@ def changes(old, new):
 
 
 def verdict(change, limit, level):
+    if abs(change.new.median - change.old.median) <= LEAST.get(change.key.figure, 0):
+        return ""
     if change.p_worse <= level and change.factor > 1 + limit:
         return "worse"
     if change.p_better <= level and change.factor < 1 / (1 + limit):

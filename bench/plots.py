@@ -180,28 +180,30 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
 
 
 def ratios(title, rows):
-    """Ratios on a logarithmic axis. `rows`: label and (value, low, high). Above 1, to the right, is a win."""
+    """Ratios on a logarithmic axis; above 1 is a win. `rows`: label, (value, low, high), and whether that counts."""
     left, right = 176, WIDTH - 48
-    values = [v for _, ratio in rows for v in ratio if v]
+    values = [v for _, ratio, _ in rows for v in ratio if v]
     least, most = min(0.7, *values) / 1.1, max(1.5, *values) * 1.1
 
     def across(value):
         return left + (right - left) * math.log(value / least) / math.log(most / least)
 
     height = len(rows) * ROW + 4
-    marks = [m for m in (0.01, 0.1, 0.5, 1, 2, 10, 100, 1000) if least <= m <= most]
-    parts = [rule(across(m), 2, across(m), height, "g") for m in marks]
-    parts.append(rule(across(1), 2, across(1), height, "d"))
-    for i, (label, (value, low, high)) in enumerate(rows):
+    marks = [1]
+    for mark in (10, 100, 1000, 0.1, 0.01, 2, 0.5, 5, 0.2):
+        if least <= mark <= most and all(abs(across(mark) - across(m)) > 26 for m in marks):
+            marks.append(mark)
+    parts = [rule(across(m), 2, across(m), height, "d" if m == 1 else "g") for m in marks]
+    for i, (label, (value, low, high), counts) in enumerate(rows):
         y = 4 + ROW * (i + 0.5)
         known = low is not None
-        side = 0 if known and low > 1 else 2 if known and high < 1 else 6
+        side = 0 if counts and known and low > 1 else 2 if counts and known and high < 1 else 6
         bounds = f", 95 % interval {low:.2f} to {high:.2f}" if known else ""
         parts.append(f'<g class="c{side}"><title>{escape(f"{label}: {value:.2f}×{bounds}")}</title>')
         parts.append(text(left - 6, y + 4, label, anchor="end"))
         if known:
             parts.append(rule(across(low), y, across(high), y, "l"))
         parts += [f'<circle cx="{across(value):.1f}" cy="{y:.1f}" r="4" class="f"/>',
-                  text(WIDTH, y + 4, f"{number(value)}×", anchor="end"), "</g>"]
+                  text(WIDTH, y + 4, f"{value:.2f}×", anchor="end"), "</g>"]
     parts += [text(across(m), height + 14, f"{m:g}×", "m", "middle") for m in marks]
     return picture(title, height + 20, parts)

@@ -9,7 +9,7 @@ from html import escape
 
 import plots
 from results import FIGURES, PERCENTILES, Results, best_peer, is_weir, load_of, main, number, percent
-from stats import ratio
+from stats import ENOUGH, ratio
 
 PAGE_STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,sans-serif}
@@ -165,13 +165,16 @@ class Report:
                 if found:
                     what = FIGURES[key.figure][0].split()[0] if key.figure in PERCENTILES else key.parameter
                     kind = "coroutines" if peer == "weir-coroutines" else ""
-                    rows.append((", ".join(filter(None, (key.question.replace("_", " "), what, kind))), best, found))
+                    label = ", ".join(filter(None, (key.question.replace("_", " "), what, kind)))
+                    rounds = min(len(by_peer[peer].values), len(by_peer[best].values))
+                    rows.append((label, best, found, rounds >= ENOUGH))
         if not rows:
             return ""
-        svg = self.keep("summary", plots.ratios("weir to the best peer", [(label, found) for label, _, found in rows]))
+        svg = self.keep("summary", plots.ratios(
+            "weir to the best peer", [(label, found, enough) for label, _, found, enough in rows]))
         return self.card("weir to the best peer of each question", svg + table(
             ["question, threads", "best peer", "ratio", "95 % interval"],
-            [[False, label, best, *times(found)] for label, best, found in rows]))
+            [[False, label, best, *times(found)] for label, best, found, _ in rows]))
 
     @staticmethod
     def card(question, body):
@@ -198,7 +201,8 @@ class Report:
     def page(self):
         sections = [
             ("summary", "Summary", "How many times better weir is than the best other library, by medians. Right of "
-             "the dashed line weir wins, left of it it loses; grey: the interval contains 1.", [self.summary()]),
+             "the dashed line weir wins, left of it it loses; grey: the interval contains 1, or there are too few "
+             "rounds to tell.", [self.summary()]),
             ("fork", "Fork and join", "Time of a run, less is better. Beside it, how many times as fast as the "
              "program without any library; the dashed line is as many times as there are workers.",
              self.cards("real_time")),

@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from typing import NamedTuple
 
-from stats import Series
+from stats import ENOUGH, Series
 
 # figure: unit, factor to that unit, whether more is better
 FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, False), "p90_us": ("p90 µs", 1, False),
@@ -94,6 +94,8 @@ class Results:
         for figure in figures_of(run):
             value = run[figure] * (MILLISECONDS[run["time_unit"]] if figure == "real_time" else FIGURES[figure][1])
             by_peer = self.runs[Key(question, parameter, figure)]
+            if figure == "cpu_us_per_s":
+                value = round(value, 3)  # a difference of sums, which leaves residues instead of 0
             name = "/".join(filter(None, (question, peer, parameter, figure)))
             by_peer.setdefault(peer, Series(name)).values.append(value)
 
@@ -123,6 +125,9 @@ class Results:
                         f"{BUSY * cpus:.2f}. Only differences much larger than the intervals mean something.")
         if self.context.get("cpu_scaling_enabled"):
             said.append("The CPUs change their frequency (cpu_scaling_enabled).")
+        if self.rounds < ENOUGH:
+            said.append(f"{self.rounds} round{'' if self.rounds == 1 else 's'} only: intervals of fewer than {ENOUGH} "
+                        "rounds are narrower than they should be.")
         times = [(s.spread, s.name) for by_peer in self.runs.values() for s in by_peer.values() if len(s.values) > 1]
         noisy = sorted((t for t in times if t[0] > SPREAD), reverse=True)
         if len(noisy) > len(times) / 10:

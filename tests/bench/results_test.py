@@ -41,7 +41,7 @@ class Reading(TestWithFiles):
         found = Results([self.write("a.json", runs("fib36/serial/1", [1])),
                          self.write("b.json", runs("sort/serial/1", [1]))])
         self.assertEqual(set(found.work), {"fib36", "sort"})
-        self.assertEqual(found.warnings(), [])
+        self.assertEqual(found.context["compiler"], "g++ 12.2.0")
 
     def test_best_peer_is_neither_weir_nor_serial(self):
         times = (("weir-functions", 1), ("serial", 2), ("onetbb", 4), ("openmp-gnu", 3))
@@ -101,13 +101,19 @@ class Warnings(TestWithFiles):
         return " ".join(Results([self.write("a.json", *benchmarks, **context)]).warnings())
 
     def test_quiet_machine(self):
-        self.assertEqual(self.warnings(runs("sort/serial/1", [100, 101, 102])), "")
+        self.assertEqual(self.warnings(runs("sort/serial/1", [100, 101, 102, 103, 104])), "")
+
+    def test_few_rounds(self):
+        self.assertIn("4 rounds only", self.warnings(runs("sort/serial/1", [100, 101, 102, 103])))
+
+    def test_residues_of_idle_time_are_nothing(self):
+        self.assertNotIn("idle_cpu", self.warnings(runs("idle_cpu/weir", [1, 1], cpu_us_per_s=[8.9e-10, 0])))
 
     def test_load(self):
         self.assertIn("load 3.00 on 2 CPUs", self.warnings(runs("sort/serial/1", [1]), load_avg=[3.0, 1, 1]))
 
     def test_load_of_the_earlier_benchmarks_is_not_held_against_the_later_ones(self):
-        self.assertEqual(self.warnings(runs("sort/serial/1", [1]), load_avg=[2.0, 1, 1], load_before="0.1"), "")
+        self.assertEqual(self.warnings(runs("sort/serial/1", [1] * 5), load_avg=[2.0, 1, 1], load_before="0.1"), "")
 
     def test_spread(self):
         self.assertIn("sort/serial/1", self.warnings(runs("sort/serial/1", [100, 150, 200])))
