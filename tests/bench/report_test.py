@@ -95,6 +95,13 @@ class Page(TestWithFiles):
         for width, median in zip(widths, (101, 901, 41, 51, 41)):
             self.assertAlmostEqual(width / widths[1], median / 901, delta=0.002)
 
+    def test_bars_end_at_their_value_on_the_axis(self):
+        _, folder = self.report(runs("fib36/weir-functions/1", [100]))
+        root = xml.parse(os.path.join(folder, "fib36-real_time.svg")).getroot()
+        bar = list(root.iter(f"{SVG}rect"))[1]
+        mark = [t for t in root.iter(f"{SVG}text") if t.text == "100" and t.get("text-anchor") == "middle"][0]
+        self.assertAlmostEqual(float(bar.get("x")) + float(bar.get("width")), float(mark.get("x")), delta=0.2)
+
     def test_few_results_make_a_page_too(self):
         for benchmarks in (runs("fib36/weir-functions/1", [5]), runs("idle_cpu/weir", [1], cpu_us_per_s=[0]),
                            runs("wake_up/weir", [1], p50_us=[0.0], p99_us=[3]), runs("new/thing", [2]),

@@ -48,6 +48,12 @@ class Reading(TestWithFiles):
         found = Results([self.write("a.json", *(runs(f"sort/{peer}/1", [t]) for peer, t in times))])
         self.assertEqual(results.best_peer(found.runs[Key("sort", "1", "real_time")], "real_time"), "openmp-gnu")
 
+    def test_best_throughput_is_the_greatest(self):
+        found = Results([self.write("a.json", runs("throughput/mutex/1", [1], items_per_second=[3]),
+                                    runs("throughput/asio/1", [1], items_per_second=[2]))])
+        key = Key("throughput", "1", "items_per_second")
+        self.assertEqual(results.best_peer(found.runs[key], key.figure), "mutex")
+
     def test_merged_file_has_the_same_rounds(self):
         a = self.write("a.json", runs("fib36/serial/1", [1, 2]))
         b = self.write("b.json", runs("sort/serial/1", [3]))
