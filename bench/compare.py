@@ -73,7 +73,11 @@ def notes(old, new, all_changes, level):
     """What a reader should know before believing the table."""
     said = check_contexts(old.context, ", ".join(old.paths), new.context, ", ".join(new.paths))
     said += [f"{', '.join(r.paths)}: {w}" for r in (old, new) for w in r.warnings()]
-    few = [c for c in all_changes if is_weir(c.peer) and smallest_p(len(c.old.values), len(c.new.values)) > level]
+    mine = [c for c in all_changes if is_weir(c.peer)]
+    once = [c for c in mine if len(c.old.values) == len(c.new.values) == 1]
+    if once:
+        said.append(f"{len(once)} figures of weir are of one run each ({once[0].key}, …) and never called worse.")
+    few = [c for c in mine if c not in once and smallest_p(len(c.old.values), len(c.new.values)) > level]
     if few:
         said.append(f"{len(few)} figures of weir have too few rounds to be significant at {level:g} "
                     f"({few[0].key}: {len(few[0].old.values)} and {len(few[0].new.values)}; 5 and 5 are enough for "

@@ -3,11 +3,11 @@
 
     fork_table.py RESULTS.json... [--into PAGE.md]    with --into, replaces what stands between the page's marks
 
-Runs that report their memory give that column and no times.
+Runs that report their memory give that column, of weir only, and no times.
 """
 import sys
 
-from results import Results, arguments_of, machine, main, number
+from results import Results, arguments_of, is_weir, machine, main, number
 from stats import ratio
 from table import put
 
@@ -37,7 +37,7 @@ def table(paths):
         cells += [ratio_of("oneTBB", "weir functions"), ratio_of("oneTBB", "weir coroutines"),
                   ratio_of("OpenMP", "weir functions"), ratio_of("weir functions", "serial")]
         memory = results.runs.get(key._replace(figure="rss_mb"), {})
-        peaks = [memory[kind].median for kinds in PEERS.values() for kind in kinds if kind in memory]
+        peaks = [memory[kind].median for kinds in PEERS.values() for kind in kinds if kind in memory and is_weir(kind)]
         cells.append(", ".join(f"{peak:.1f}" for peak in peaks) or "–")
         lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
     return "\n".join(lines + ["", machine(results.context)])

@@ -4,6 +4,7 @@
 Pictures inside a page take their colours from its style sheet; `standalone` gives a picture its own.
 """
 import math
+import re
 from html import escape
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from stats import Series
 WIDTH = 380
 LEFT = 112   # where bars start
 ROW = 21
+MARGIN = 10  # around pictures that are files
 FONT = "system-ui, sans-serif"
 COLOURS = {  # light, dark
     "text": ("#1d1d1b", "#ececea"), "muted": ("#62625e", "#a5a5a0"), "grid": ("#dededa", "#3c3c3a"),
@@ -52,10 +54,14 @@ def style():
 
 
 def standalone(svg):
-    """The picture as a file: with its own colours and ground."""
+    """The picture as a file: with its own colours, ground and margin."""
     head, rest = svg.split(">", 1)
-    return (f'<!-- SPDX-License-Identifier: MIT -->\n{head}>'
-            f"<style>{style()}</style><rect width='100%' height='100%' fill='var(--ground)'/>{rest}\n")
+    width, height = (float(re.search(rf' {side}="([0-9.]+)"', head)[1]) + 2 * MARGIN for side in ("width", "height"))
+    size = f'width="{width:.0f}" height="{height:.0f}"'
+    head = re.sub(r'viewBox="[^"]*" width="[^"]*" height="[^"]*"',
+                  f'viewBox="{-MARGIN} {-MARGIN} {width:.0f} {height:.0f}" {size}', head)
+    ground = f'<rect x="{-MARGIN}" y="{-MARGIN}" {size} fill="var(--ground)"/>'
+    return f"<!-- SPDX-License-Identifier: MIT -->\n{head}><style>{style()}</style>{ground}{rest}\n"
 
 
 def picture(title, height, parts):

@@ -165,7 +165,8 @@ class Report:
                 if found:
                     what = FIGURES[key.figure][0].split()[0] if key.figure in PERCENTILES else key.parameter
                     kind = "coroutines" if peer == "weir-coroutines" else ""
-                    label = ", ".join(filter(None, (key.question.replace("_", " "), what, kind)))
+                    kind += " memory" if key.figure == "rss_mb" else ""
+                    label = ", ".join(filter(None, (key.question.replace("_", " "), what, kind.strip())))
                     rounds = min(len(by_peer[peer].values), len(by_peer[best].values))
                     rows.append((label, best, found, rounds >= ENOUGH))
         if not rows:

@@ -64,6 +64,13 @@ class Comparisons(TestWithFiles):
         self.assertEqual(status, 0)
         self.assertIn("too few rounds", text)
 
+    def test_single_runs_are_not_called_too_few(self):
+        old = self.write("old.json", runs("fib36/weir-functions/1", [1], rss_mb=[5]))
+        status, text = self.compare(old, self.write("new.json", runs("fib36/weir-functions/1", [1], rss_mb=[50])))
+        self.assertEqual(status, 0)
+        self.assertIn("1 figures of weir are of one run each", text)
+        self.assertNotIn("too few rounds", text)
+
     def test_idle_that_was_nothing_and_now_is_something(self):
         old = self.write("old.json", runs("idle_cpu/weir", [1] * 5, cpu_us_per_s=[0] * 5))
         new = self.write("new.json", runs("idle_cpu/weir", [1] * 5, cpu_us_per_s=STEADY))

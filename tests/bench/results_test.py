@@ -145,7 +145,8 @@ class Tables(TestWithFiles):
         path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),
                           runs("sort/onetbb/2", [400]), runs("sort/openmp-static/2", [500]),
                           runs("sort/openmp-gnu/2", [300]))
-        memory = self.write("m.json", runs("sort/weir-functions/2", [200], rss_mb=[5.5]))
+        memory = self.write("m.json", runs("sort/weir-functions/2", [200], rss_mb=[5.5]),
+                            runs("sort/onetbb/2", [200], rss_mb=[9]))
         lines = fork_table.table([path, memory]).splitlines()
         self.assertEqual(lines[2], "| sort | 1 | 600 | – | – | – | – | – | – | – | – | – |")
         self.assertEqual(lines[3], "| sort | 2 | – | 200 | – | 400 | 300 | 2.00× | – | 1.50× | 0.33× | 5.5 |")
