@@ -187,7 +187,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
 
 def ratios(title, rows):
     """Ratios on a logarithmic axis; above 1 is a win. `rows`: label, (value, low, high), and whether that counts."""
-    left, right = 176, WIDTH - 48
+    left, right = 176, WIDTH - 60
     values = [v for _, ratio, _ in rows for v in ratio if v]
     least, most = min(0.7, *values) / 1.1, max(1.5, *values) * 1.1
 

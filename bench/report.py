@@ -150,14 +150,14 @@ class Report:
         groups = [(f"{q}, {parameter_words(k, 'rss_mb')}", [plots.Bar(p, p, s) for p, s in sorted(
             self.results.runs[k].items(), key=lambda item: peer_order(item[0]))]) for q, k in most.items()]
         svg = self.keep("memory", plots.bars("Peak memory", groups, "MB"))
-        rows = [[is_weir(p), p, k.question, k.parameter, number(s.median)]
-                for k in keys for p, s in sorted(self.results.runs[k].items())]
+        rows = [[is_weir(p), k.question, k.parameter, p, number(self.results.runs[k][p].median)]
+                for k in keys for p in sorted(self.results.runs[k], key=peer_order)]
         yield self.card("peak resident set beyond the data",
-                        svg + table(["peer", "problem", "workers", "MB"], rows))
+                        svg + table(["problem", "workers", "peer", "MB"], rows))
 
     def summary(self):
         rows = []
-        for key in self.results.keys():
+        for key in sorted(self.results.keys(), key=lambda k: k.figure == "rss_mb"):
             by_peer = self.results.runs[key]
             best = best_peer(by_peer, key.figure)
             for peer in sorted(filter(is_weir, by_peer), key=peer_order):

@@ -64,6 +64,7 @@ class Page(TestWithFiles):
         groups = xml.parse(os.path.join(folder, "summary.svg")).getroot().findall(f"{SVG}g")
         sides = {g.find(f"{SVG}title").text.split(":")[0]: g.get("class") for g in groups}
         self.assertEqual((sides["fib36, 1"], sides["fib36, 2"]), ("c0", "c2"))
+        self.assertEqual(list(sides)[-1], "wake up, p99")
         self.assertEqual(sides["throughput, 1"], "c6")  # two rounds decide nothing
 
     def test_text_of_results_cannot_become_markup(self):
