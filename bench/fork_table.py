@@ -1,74 +1,52 @@
 # SPDX-License-Identifier: MIT
-"""Prints the JSON of the benchmark `fork` as a Markdown table: medians over the rounds, weir against peers.
+"""Prints results of `fork` as a Markdown table: medians over the rounds, weir against peers.
 
     fork_table.py RESULTS.json... [--into PAGE.md]    with --into, replaces what stands between the page's marks
 
-Runs that report their memory give that column and no times.
+Runs that report their memory give that column, of weir only, and no times.
 """
-import json
-import statistics
 import sys
-from collections import defaultdict
 
-from table import arguments_of, machine, put
+from results import Results, arguments_of, is_weir, machine, main, number
+from stats import ratio
+from table import put
 
-PROBLEMS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
-            "for_coarse", "sort", "reduce"]
 PEERS = {"serial": ["serial"], "weir functions": ["weir-functions"], "weir coroutines": ["weir-coroutines"],
          "oneTBB": ["onetbb"], "OpenMP": ["openmp-static", "openmp-dynamic", "openmp-gnu"]}
 
 
-def read(paths):
-    """Times in ms by (problem, workers) and peer, memory in MB likewise, and what the machine was like."""
-    times, memory = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
-    files = [json.load(open(path, encoding="utf-8")) for path in paths]
-    for run in (run for results in files for run in results["benchmarks"]):
-        if run.get("run_type") == "aggregate":
-            continue
-        if run.get("error_occurred"):
-            sys.exit(f"{run['name']}: {run['error_message']}")
-        problem, peer, workers, *_ = run["name"].split("/")
-        if "rss_mb" in run:
-            memory[problem, workers][peer].append(run["rss_mb"])
-        else:
-            times[problem, workers][peer].append(run["real_time"])
-    return times, memory, files[0]["context"]
-
-
-def number(value):
-    """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+def best_of(by_peer, kinds):
+    """The kind with the least median, or None."""
+    return min((by_peer[kind] for kind in kinds if kind in by_peer), key=lambda s: s.median, default=None)
 
 
 def table(paths):
-    times, memory, context = read(paths)
-    rounds = max((len(values) for peers in times.values() for values in peers.values()), default=0)
-    lines = [f"| {rounds} rounds, medians in ms | workers | " + " | ".join(PEERS) +
+    results = Results(paths)
+    lines = [f"| {results.rounds} rounds, medians in ms | workers | " + " | ".join(PEERS) +
              " | oneTBB to functions | oneTBB to coroutines | OpenMP to functions | functions to serial | MB |",
              "|---|---|" + "---:|" * (len(PEERS) + 5)]
-    for problem, workers in sorted(times, key=lambda row: (PROBLEMS.index(row[0]), row[1])):
-        serial = times.get((problem, "1"), {}).get("serial", [])
-        medians = {peer: min(statistics.median(times[problem, workers][kind]) for kind in kinds
-                             if times[problem, workers][kind])
-                   for peer, kinds in PEERS.items() if any(times[problem, workers][kind] for kind in kinds)}
-        if serial:
-            medians["serial"] = statistics.median(serial)
+    for key in results.keys("real_time"):
+        times = {name: best_of(results.runs[key], kinds) for name, kinds in PEERS.items()}
+        cells = [number(times[name].median) if times[name] else "–" for name in PEERS]
+        times["serial"] = results.serial(key)
 
-        def ratio(of, to, medians=medians):
-            return f"{medians[of] / medians[to]:.2f}×" if of in medians and to in medians else "–"
+        def ratio_of(above, below, times=times):
+            both = times[above] and times[below]
+            return f"{ratio(times[above], times[below])[0]:.2f}×" if both else "–"
 
-        cells = [number(medians[peer]) if peer in medians and (peer != "serial" or workers == "1") else "–"
-                 for peer in PEERS]
-        cells += [ratio("oneTBB", "weir functions"), ratio("oneTBB", "weir coroutines"),
-                  ratio("OpenMP", "weir functions"), ratio("weir functions", "serial")]
-        kinds = [kind for each in PEERS.values() for kind in each]
-        peaks = [statistics.median(memory[problem, workers][kind]) for kind in kinds
-                 if memory[problem, workers][kind]]
+        cells += [ratio_of("oneTBB", "weir functions"), ratio_of("oneTBB", "weir coroutines"),
+                  ratio_of("OpenMP", "weir functions"), ratio_of("weir functions", "serial")]
+        memory = results.runs.get(key._replace(figure="rss_mb"), {})
+        peaks = [memory[kind].median for kinds in PEERS.values() for kind in kinds if kind in memory and is_weir(kind)]
         cells.append(", ".join(f"{peak:.1f}" for peak in peaks) or "–")
-        lines.append(f"| {problem} | {workers} | " + " | ".join(cells) + " |")
-    return "\n".join(lines + ["", machine(context)])
+        lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
+    return "\n".join(lines + ["", machine(results.context)])
+
+
+def run():
+    paths, page = arguments_of(sys.argv[1:])
+    put(table(paths), page, "fork table")
 
 
 if __name__ == "__main__":
-    results, page = arguments_of(sys.argv[1:])
-    put(table(results), page, "fork table")
+    main(run)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+import subprocess
+import sys
+import unittest
+
+from support import TestWithFiles, runs
+import fork_table
+import results
+import table
+from results import Key, Refused, Results
+
+
+class Reading(TestWithFiles):
+    def test_rounds_are_grouped_by_question_peer_and_workers(self):
+        path = self.write("a.json", runs("fib36/weir-functions/1", [3, 1, 2]), runs("fib36/weir-functions/2", [4]),
+                          runs("fib36/serial/1", [9]))
+        found = Results([path])
+        self.assertEqual(found.runs[Key("fib36", "1", "real_time")]["weir-functions"].median, 2)
+        self.assertEqual(found.runs[Key("fib36", "2", "real_time")]["weir-functions"].values, [4])
+        self.assertEqual(found.serial(Key("fib36", "2", "real_time")).values, [9])
+        self.assertEqual(found.rounds, 3)
+
+    def test_aggregates_are_left_out(self):
+        mean = {**runs("fib36/onetbb/1", [50])[0], "run_type": "aggregate"}
+        found = Results([self.write("a.json", runs("fib36/onetbb/1", [1, 2]), [mean])])
+        self.assertEqual(found.runs[Key("fib36", "1", "real_time")]["onetbb"].values, [1, 2])
+
+    def test_times_become_milliseconds(self):
+        found = Results([self.write("a.json", runs("sort/serial/1", [2], unit="s"))])
+        self.assertEqual(found.runs[Key("sort", "1", "real_time")]["serial"].values, [2000])
+
+    def test_runs_with_figures_of_their_own_give_no_times(self):
+        found = Results([self.write(
+            "a.json", runs("throughput/weir/2", [5], items_per_second=[3e6]),
+            runs("round_trip/weir", [5], items_per_second=[1], p50_us=[1.5], p99_us=[9]),
+            runs("fib36/weir-functions/1", [5], rss_mb=[6]))])
+        self.assertEqual(sorted(k.figure for k in found.runs), ["items_per_second", "p50_us", "p99_us", "rss_mb"])
+        self.assertAlmostEqual(found.runs[Key("throughput", "2", "items_per_second")]["weir"].median, 3)
+
+    def test_files_of_one_machine_are_read_together(self):
+        found = Results([self.write("a.json", runs("fib36/serial/1", [1])),
+                         self.write("b.json", runs("sort/serial/1", [1]))])
+        self.assertEqual(set(found.work), {"fib36", "sort"})
+        self.assertEqual(found.context["compiler"], "g++ 12.2.0")
+
+    def test_best_peer_is_neither_weir_nor_serial(self):
+        times = (("weir-functions", 1), ("serial", 2), ("onetbb", 4), ("openmp-gnu", 3))
+        found = Results([self.write("a.json", *(runs(f"sort/{peer}/1", [t]) for peer, t in times))])
+        self.assertEqual(results.best_peer(found.runs[Key("sort", "1", "real_time")], "real_time"), "openmp-gnu")
+
+    def test_best_throughput_is_the_greatest(self):
+        found = Results([self.write("a.json", runs("throughput/mutex/1", [1], items_per_second=[3]),
+                                    runs("throughput/asio/1", [1], items_per_second=[2]))])
+        key = Key("throughput", "1", "items_per_second")
+        self.assertEqual(results.best_peer(found.runs[key], key.figure), "mutex")
+
+    def test_merged_file_has_the_same_rounds(self):
+        a = self.write("a.json", runs("fib36/serial/1", [1, 2]))
+        b = self.write("b.json", runs("sort/serial/1", [3]))
+        subprocess.run([sys.executable, results.__file__, a, b, "--into", self.path("all.json")], check=True)
+        merged = Results([self.path("all.json")])
+        self.assertEqual(merged.work, Results([a, b]).work)
+        self.assertEqual(merged.runs[Key("fib36", "1", "real_time")]["serial"].values, [1, 2])
+
+
+class Refusals(TestWithFiles):
+    def assert_refused(self, paths, *words):
+        with self.assertRaises(Refused) as caught:
+            Results(paths)
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def test_other_contexts(self):
+        for key, value in (("compiler", "clang++ 19"), ("build_type", "debug"), ("cpu", "Another CPU"), ("num_cpus", 8),
+                           ("host_name", "there")):
+            with self.subTest(key):
+                a = self.write("a.json", runs("fib36/serial/1", [1]))
+                b = self.write("b.json", runs("sort/serial/1", [1]), **{key: value})
+                self.assert_refused([a, b], "a.json", "b.json", results.SAME[key], str(value))
+
+    def test_other_work_in_a_round(self):
+        a = self.write("a.json", runs("for_tiny/serial/1", [1], iterations=10))
+        b = self.write("b.json", runs("for_tiny/onetbb/1", [1], iterations=5))
+        self.assert_refused([a, b], "for_tiny", "10 times", "5 times", "a.json", "b.json")
+
+    def test_failed_run(self):
+        failed = {**runs("sort/onetbb/1", [1])[0], "error_occurred": True, "error_message": "wrong result"}
+        self.assert_refused([self.write("a.json", [failed])], "sort/onetbb/1", "wrong result")
+
+    def test_not_results(self):
+        with open(self.path("a.json"), "w", encoding="utf-8") as file:
+            file.write('{"context": ')
+        self.assert_refused([self.path("a.json")], "a.json")
+        self.assert_refused([self.path("none.json")], "none.json")
+        self.assert_refused([self.write("b.json")], "no results", "b.json")
+        self.assert_refused([])
+
+    def test_scripts_end_with_status_2_and_say_why(self):
+        done = subprocess.run([sys.executable, table.__file__, self.path("none.json")], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("none.json", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+
+class Warnings(TestWithFiles):
+    def warnings(self, *benchmarks, **context):
+        return " ".join(Results([self.write("a.json", *benchmarks, **context)]).warnings())
+
+    def test_quiet_machine(self):
+        self.assertEqual(self.warnings(runs("sort/serial/1", [100, 101, 102, 103, 104])), "")
+
+    def test_few_rounds(self):
+        self.assertIn("4 rounds only", self.warnings(runs("sort/serial/1", [100, 101, 102, 103])))
+
+    def test_residues_of_idle_time_are_nothing(self):
+        self.assertNotIn("idle_cpu", self.warnings(runs("idle_cpu/weir", [1, 1], cpu_us_per_s=[8.9e-10, 0])))
+
+    def test_load(self):
+        self.assertIn("load 3.00 on 2 CPUs", self.warnings(runs("sort/serial/1", [1]), load_avg=[3.0, 1, 1]))
+
+    def test_load_of_the_earlier_benchmarks_is_not_held_against_the_later_ones(self):
+        self.assertEqual(self.warnings(runs("sort/serial/1", [1] * 5), load_avg=[2.0, 1, 1], load_before="0.1"), "")
+
+    def test_spread(self):
+        self.assertIn("sort/serial/1", self.warnings(runs("sort/serial/1", [100, 150, 200])))
+
+    def test_what_was_not_recorded(self):
+        a = self.write("a.json", runs("sort/serial/1", [1]))
+        b = self.write("b.json", runs("fib36/serial/1", [1]), compiler=None)
+        self.assertIn("compiler", " ".join(Results([a, b]).warnings()))
+
+
+class Tables(TestWithFiles):
+    def test_flat(self):
+        path = self.write("a.json", runs("throughput/weir/2", [1, 1], items_per_second=[30e6, 34e6]),
+                          runs("throughput/asio/2", [1, 1], items_per_second=[8e6, 8e6]),
+                          runs("round_trip/weir", [1], p50_us=[4]), runs("round_trip/asio", [1], p50_us=[2]))
+        lines = table.table([path]).splitlines()
+        self.assertEqual(lines[0], "| 2 rounds, medians | unit | weir | asio | weir to the best peer |")
+        self.assertEqual(lines[2], "| throughput, 2 submitting | M/s | 32 | 8 | 4.00× |")
+        self.assertEqual(lines[3], "| round trip | p50 µs | 4 | 2 | 0.50× |")
+        self.assertIn("A CPU", lines[-1])
+
+    def test_fork(self):
+        path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),
+                          runs("sort/onetbb/2", [400]), runs("sort/openmp-static/2", [500]),
+                          runs("sort/openmp-gnu/2", [300]))
+        memory = self.write("m.json", runs("sort/weir-functions/2", [200], rss_mb=[5.5]),
+                            runs("sort/onetbb/2", [200], rss_mb=[9]))
+        lines = fork_table.table([path, memory]).splitlines()
+        self.assertEqual(lines[2], "| sort | 1 | 600 | – | – | – | – | – | – | – | – | – |")
+        self.assertEqual(lines[3], "| sort | 2 | – | 200 | – | 400 | 300 | 2.00× | – | 1.50× | 0.33× | 5.5 |")
+
+    def test_only_what_stands_between_the_marks_is_replaced(self):
+        with open(self.path("page.md"), "w", encoding="utf-8") as file:
+            file.write("before\n<!-- table -->\nold\n<!-- end of table -->\nafter\n")
+        table.put("new", self.path("page.md"), "table")
+        with open(self.path("page.md"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), "before\n<!-- table -->\nnew\n<!-- end of table -->\nafter\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
