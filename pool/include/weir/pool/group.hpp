@@ -69,6 +69,7 @@ class pool_task_handle {
  private:
   static task<outcome<T>> wait(std::shared_ptr<detail::task_pool_core> core,
                                std::shared_ptr<detail::pool_group> group, std::size_t index) {
+    // NOLINTNEXTLINE(misc-const-correctness): awaiting it changes it, which shows on instantiation
     detail::group_wait wait(core, group, detail::group_waiter::kind::task_done, index);
     co_await wait;
     const auto slots = core->slots_of(*group);
@@ -180,16 +181,19 @@ class group {
 
   static task<std::vector<task_id>> wait_started(core_pointer core, state_pointer state,
                                                  detail::group_waiter::kind what) {
+    // NOLINTNEXTLINE(misc-const-correctness): awaiting it changes it, which shows on instantiation
     detail::group_wait wait(core, state, what);
     co_await wait;
     co_return core->ids_of(*state);
   }
   static task<> wait_first(core_pointer core, state_pointer state,
                            detail::group_waiter::kind what) {
+    // NOLINTNEXTLINE(misc-const-correctness): awaiting it changes it, which shows on instantiation
     detail::group_wait wait(core, state, what);
     co_await wait;
   }
   static task<std::vector<outcome<T>>> all(core_pointer core, state_pointer state) {
+    // NOLINTNEXTLINE(misc-const-correctness): awaiting it changes it, which shows on instantiation
     detail::group_wait wait(core, state, detail::group_waiter::kind::done);
     co_await wait;
     std::vector<outcome<T>> outcomes;
@@ -200,6 +204,7 @@ class group {
     co_return outcomes;
   }
   static task<std::optional<indexed_outcome<T>>> one(core_pointer core, state_pointer state) {
+    // NOLINTNEXTLINE(misc-const-correctness): awaiting it changes it, which shows on instantiation
     detail::group_wait wait(core, state, detail::group_waiter::kind::next_done);
     co_await wait;
     std::optional<indexed_outcome<T>> ended;
