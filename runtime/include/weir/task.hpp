@@ -109,9 +109,8 @@ struct promise_base : job {
     requires(!small_awaitable<std::remove_cvref_t<A>> && !is_task<std::remove_cvref_t<A>> &&
              !forks_children<std::remove_cvref_t<A>>)
   [[gnu::always_inline]] decltype(auto) await_transform(A&& awaited) {
-    // clang-tidy takes a coroutine's promise for uninitialised.
-    if ((scope_bits & shared_mark) !=
-        0) // NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult)
+    // NOLINTNEXTLINE(clang-analyzer-core.*): clang-tidy takes promises for uninitialised
+    if ((scope_bits & shared_mark) != 0)
       make_scopes(*this);
     if constexpr (gives_awaiter<A>)
       return awaiter_of(std::forward<A>(awaited));
@@ -121,9 +120,8 @@ struct promise_base : job {
   /// As above; what is taken by value needs no place in the frame.
   template <small_awaitable A>
   [[gnu::always_inline]] auto await_transform(A awaited) {
-    // clang-tidy takes a coroutine's promise for uninitialised.
-    if ((scope_bits & shared_mark) !=
-        0) // NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult)
+    // NOLINTNEXTLINE(clang-analyzer-core.*): clang-tidy takes promises for uninitialised
+    if ((scope_bits & shared_mark) != 0)
       make_scopes(*this);
     return operator co_await(awaited);
   }
