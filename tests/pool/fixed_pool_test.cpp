@@ -222,7 +222,7 @@ TEST_CASE("close refuses new tasks and waits for everything accepted", "[fixed_p
       handles.push_back(*pool.try_submit(suspends, std::ref(c), i, 50));
     CHECK_FALSE(pool.closed());
     auto closing = pool.close();
-    CHECK(pool.closed());
+    CHECK(pool.paused());
     CHECK(code_of([&] { (void)pool.try_submit([] {}); }) == weir::errc::pool_closed);
     CHECK(code_of([&] { rt.block_on(pool.submit([] {})); }) == weir::errc::pool_closed);
     CHECK(code_of([&] { (void)rt.block_on(pool.submit_async([] {})); }) == weir::errc::pool_closed);
