@@ -247,11 +247,13 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       return;
     }
     if (slot.duty_ == duty::run && pool.lower_surplus()) {
+      slot.give_room(thread);
       if (pool.give_back(slot))
         break;
       continue;
     }
     pool_item* const item = pool.queue_->take();
+    slot.give_room(thread);
     if (item == nullptr) {
       if (pool.queue_->waiting(pool) <= 0) {
         pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
@@ -359,7 +361,12 @@ void pool_slot::task_left(pool_item& item, thread_state& thread, task_end how) n
   bump(ended_[static_cast<std::size_t>(how)]);
   if (item.stamp != pool_item::not_measured)
     pool.run_time_.record(std::chrono::nanoseconds(pool.now() - item.stamp));
-  pool.queue_->room_freed(thread);
+  owes_room_ = true;
+}
+
+void pool_slot::give_room(thread_state& thread) noexcept {
+  if (std::exchange(owes_room_, false))
+    pool_->queue_->room_freed(thread);
 }
 
 void pool_slot::go_on(thread_state& thread) noexcept {

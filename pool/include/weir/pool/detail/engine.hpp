@@ -57,6 +57,9 @@ class pool_slot final : public accepted_job {
   static void clear(pool_slot* slot, thread_state& thread) noexcept;
   /// Runs one task. \return whether it has ended.
   [[nodiscard]] bool run_task(pool_item& item, thread_state& thread) noexcept;
+  /// Gives the room of the last task back. Not before the next one was taken: who waits for room is
+  /// to come behind it, also where the queue keeps no order between threads.
+  void give_room(thread_state& thread) noexcept;
 
   pool_engine* pool_ = nullptr;
   std::shared_ptr<pool_engine> keep_; // while in use
@@ -64,6 +67,7 @@ class pool_slot final : public accepted_job {
   enum class duty : std::uint8_t { run, sweep, clear };
   duty duty_ = duty::run;
   bool ended_here_ = false;
+  bool owes_room_ = false;
   sync::atomic<thread_state*> runner_{nullptr};
   sync::atomic<std::uint32_t> turn_{with_runner};
   // What it runs, if that can be stopped; the lowest bit pins it.

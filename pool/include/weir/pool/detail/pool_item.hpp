@@ -108,10 +108,10 @@ class pooled final : public Block, public Item {
 
  private:
   void slot_freed(thread_state& thread) noexcept override {
-    const auto& outcome = this->outcome;
+    const auto& end = this->outcome;
     leave_slot(*this, thread,
-               outcome.has_value()   ? task_end::finished
-               : outcome.cancelled() ? task_end::cancelled
+               end.has_value()   ? task_end::finished
+               : end.cancelled() ? task_end::cancelled
                                      : task_end::failed);
   }
   void task_published(thread_state& thread) noexcept override { free_slot(this->slot(), thread); }
