@@ -162,7 +162,8 @@ void pool_engine::activate(thread_state& thread, pool_slot::duty what) noexcept 
 
 pool_slot* pool_engine::slot_at(std::uint32_t index) const noexcept {
   const std::uint64_t place = std::uint64_t{index} + first_chunk;
-  const auto chunk = static_cast<std::uint32_t>(std::bit_width(place) - std::bit_width(first_chunk));
+  const auto chunk =
+      static_cast<std::uint32_t>(std::bit_width(place) - std::bit_width(first_chunk));
   // Acquire: pairs with make_chunk.
   pool_slot* const slots = chunks_[chunk].load(std::memory_order_acquire);
   return slots == nullptr ? nullptr : slots + (place - (std::uint64_t{first_chunk} << chunk));
@@ -296,8 +297,7 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   turn_.store(with_runner, std::memory_order_relaxed);
   runner_.store(&thread, std::memory_order_relaxed);
   if (thread.home == pool.home_) {
-    thread.discarding = duty_ == duty::sweep ||
-                        pool.cancelling_.load(std::memory_order_relaxed) ||
+    thread.discarding = duty_ == duty::sweep || pool.cancelling_.load(std::memory_order_relaxed) ||
                         pool.home_->current_state() >= scheduler::state::stopping;
     thread.self->count_spawned(1); // S1
   }
@@ -323,7 +323,7 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
     slot = &pool.occupy(duty::clear);
   }
   pool.clearing_.store(false, std::memory_order_relaxed); // see clear_husks
-  pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
+  pool.active_.fetch_sub(1, std::memory_order_seq_cst);   // P1
   (void)pool.give_back(*slot);
 }
 
@@ -335,15 +335,15 @@ void pool_engine::clear_husks(thread_state& thread) noexcept {
   activate(thread, pool_slot::duty::clear);
 }
 
-void leave_slot(pool_item& item, thread_state& thread, task_end how) noexcept {
-  item.slot().task_left(item, thread, how);
+void leave_slot(pool_item& item, task_end how) noexcept {
+  item.slot().task_left(item, how);
 }
 
 void free_slot(pool_slot& slot, thread_state& thread) noexcept {
   slot.go_on(thread);
 }
 
-void pool_slot::task_left(pool_item& item, thread_state& thread, task_end how) noexcept {
+void pool_slot::task_left(pool_item& item, task_end how) noexcept {
   pool_engine& pool = *pool_;
   const auto mine = task_.load(std::memory_order_relaxed) & ~std::uintptr_t{1};
   auto seen = mine;
@@ -434,8 +434,8 @@ std::size_t pool_engine::stop_running(std::size_t at_most) noexcept {
 }
 
 std::size_t pool_engine::size() const noexcept {
-  return static_cast<std::size_t>(std::max(active_.load(std::memory_order_relaxed),
-                                           target_.load(std::memory_order_relaxed)));
+  return static_cast<std::size_t>(
+      std::max(active_.load(std::memory_order_relaxed), target_.load(std::memory_order_relaxed)));
 }
 
 std::size_t pool_engine::waiting() const noexcept {

@@ -18,8 +18,7 @@ queue_core& pool_item::queue() const noexcept {
 
 bool pool_item::belongs_to(const void* owner) const noexcept {
   const auto place = place_.load(std::memory_order_relaxed);
-  return (place & in_slot) != 0 &&
-         &reinterpret_cast<pool_slot*>(place & ~in_slot)->pool() == owner;
+  return (place & in_slot) != 0 && &reinterpret_cast<pool_slot*>(place & ~in_slot)->pool() == owner;
 }
 
 queue_core::queue_core(std::unique_ptr<front_queue> items, std::size_t max_waiting)
@@ -31,8 +30,7 @@ void queue_core::attach(const std::shared_ptr<pool_engine>& pool) {
   const std::scoped_lock lock(mutex_);
   for (const auto* other : attached_) {
     if (&other->home() != &pool->home())
-      throw_error(errc::invalid_option,
-                  "pools that share a queue must belong to the same runtime");
+      throw_error(errc::invalid_option, "pools that share a queue must belong to the same runtime");
   }
   pools_.reserve(pools_.size() + 1);
   attached_.push_back(pool.get());

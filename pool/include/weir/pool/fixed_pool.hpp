@@ -62,8 +62,7 @@ class fixed_pool : public detail::queued_pool<Queue> {
   /// A pool that takes its tasks from a queue that others use too.
   fixed_pool(runtime& on, const work_queue<Queue>& queue, fixed_pool_options options = {})
       : detail::queued_pool<Queue>(
-            std::make_shared<detail::pool_engine>(on.scheduler(), queue.core(),
-                                                  options.time_every),
+            std::make_shared<detail::pool_engine>(on.scheduler(), queue.core(), options.time_every),
             {std::move(options.name), std::move(options.log), options.executor}),
         size_(checked(options.size)) {
     if (options.started)
@@ -80,8 +79,8 @@ class fixed_pool : public detail::queued_pool<Queue> {
 
   /// Adds `number` to the limit, but not below 0. \return the new limit, which may be awaited.
   ///
-  /// More slots start tasks at once. Fewer take effect when running tasks end, whatever waits; hard,
-  /// as many tasks as needed are asked to stop. Throws `pool_is_closed`.
+  /// More slots start tasks at once. Fewer take effect when running tasks end, whatever waits;
+  /// hard, as many tasks as needed are asked to stop. Throws `pool_is_closed`.
   detail::immediate<std::ptrdiff_t> scale(std::ptrdiff_t number, removal how = removal::soft) {
     this->require_not_closed();
     return detail::immediate<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(
@@ -92,11 +91,12 @@ class fixed_pool : public detail::queued_pool<Queue> {
   }
 
   /// Refuses new tasks from now on, and gives a task that ends when everything accepted has ended,
-  /// tasks that were waiting for room included, or when a time is over. A pool without slots cancels
-  /// what waits. May be called again; stop of the awaiting task ends only the wait. Awaiting it in a
-  /// task of this pool throws `errc::would_deadlock`: the task would wait for itself.
-  [[nodiscard("the pool is closed now; await this to wait for what it has accepted")]] task<
-      close_report>
+  /// tasks that were waiting for room included, or when a time is over. A pool without slots
+  /// cancels what waits. May be called again; stop of the awaiting task ends only the wait.
+  /// Awaiting it in a task of this pool throws `errc::would_deadlock`: the task would wait for
+  /// itself.
+  [[nodiscard(
+      "the pool is closed now; await this to wait for what it has accepted")]] task<close_report>
   close(close_options options = {}) {
     return this->begin_close(options);
   }

@@ -75,8 +75,8 @@ class pool_executor {
 
 namespace detail {
 
-/// Makes a call on an executor while the awaiting task is suspended. Once the call has started it is
-/// waited for, requested stop or not; one that has not is given up.
+/// Makes a call on an executor while the awaiting task is suspended. Once the call has started it
+/// is waited for, requested stop or not; one that has not is given up.
 template <class T, class Call>
 class executor_run : suspension {
  public:

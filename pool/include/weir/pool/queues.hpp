@@ -65,8 +65,8 @@ concept queue_policy = std::derived_from<typename Q::item, detail::pool_item> &&
 /// A queue that several pools of one runtime take their tasks from: give it to their constructors.
 /// Each task runs in a slot of any of them. Copies are the same queue.
 ///
-/// The bound counts tasks of all these pools together. `close()` of each waits until the whole queue
-/// is empty.
+/// The bound counts tasks of all these pools together. `close()` of each waits until the whole
+/// queue is empty.
 template <queue_policy Queue>
 class work_queue {
  public:

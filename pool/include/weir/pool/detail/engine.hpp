@@ -5,9 +5,10 @@
 /// A task's way: room is reserved -> it is counted -> pushed to the front queue -> a slot takes the
 /// best one -> it runs -> the slot takes the next.
 ///
-/// P1  `active_` counts slots in use. Who submits looks at it after the task was counted and pushed,
-///     and activates a slot if fewer than `target_` are. A slot that finds nothing is given back and
-///     then looks whether anybody waits (both sequentially consistent): one of the two sees the
+/// P1  `active_` counts slots in use. Who submits looks at it after the task was counted and
+/// pushed,
+///     and activates a slot if fewer than `target_` are. A slot that finds nothing is given back
+///     and then looks whether anybody waits (both sequentially consistent): one of the two sees the
 ///     other, so that no task waits while a slot is free.
 /// P2  A slot is a job of the runtime. It picks its task when a worker runs it, not before, runs
 ///     tasks in a row as long as they end at once, and is left alone by its worker when its task is
@@ -43,7 +44,7 @@ class pool_slot final : public accepted_job {
   pool_slot& operator=(const pool_slot&) = delete;
 
   /// Its task's outcome stands; then its end has been published.
-  void task_left(pool_item& item, thread_state& thread, task_end how) noexcept;
+  void task_left(pool_item& item, task_end how) noexcept;
   void go_on(thread_state& thread) noexcept;
 
   [[nodiscard]] pool_engine& pool() const noexcept { return *pool_; }
@@ -141,9 +142,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] std::size_t running() const noexcept;
   [[nodiscard]] pool_stats stats() const noexcept;
 
-  [[nodiscard]] bool paused() const noexcept {
-    return flags_.load(std::memory_order_relaxed) != 0;
-  }
+  [[nodiscard]] bool paused() const noexcept { return flags_.load(std::memory_order_relaxed) != 0; }
   [[nodiscard]] bool closing() const noexcept {
     // Seq_cst: P4.
     return (flags_.load(std::memory_order_seq_cst) & closed_flag) != 0;

@@ -9,8 +9,8 @@
 
 namespace weir::detail {
 
-/// Thread safety: all of it, from any thread. Whoever pushes never waits for anybody. Those who take
-/// may exclude each other for the few instructions of one removal.
+/// Thread safety: all of it, from any thread. Whoever pushes never waits for anybody. Those who
+/// take may exclude each other for the few instructions of one removal.
 class WEIR_API front_queue {
  public:
   virtual ~front_queue();

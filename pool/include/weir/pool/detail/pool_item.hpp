@@ -90,7 +90,7 @@ class weighted_item : public pool_item {
 };
 
 /// Tell a slot of a task's end, in this order.
-WEIR_API void leave_slot(pool_item& item, thread_state& thread, task_end how) noexcept;
+WEIR_API void leave_slot(pool_item& item, task_end how) noexcept;
 WEIR_API void free_slot(pool_slot& slot, thread_state& thread) noexcept;
 
 /// A control block (`call_block`, `coroutine_call_block`) that can wait in a queue of `Item`s.
@@ -107,12 +107,11 @@ class pooled final : public Block, public Item {
   void discard_unsubmitted() noexcept override { task_block::discard_unsubmitted(); }
 
  private:
-  void slot_freed(thread_state& thread) noexcept override {
+  void slot_freed(thread_state&) noexcept override {
     const auto& end = this->outcome;
-    leave_slot(*this, thread,
-               end.has_value()   ? task_end::finished
-               : end.cancelled() ? task_end::cancelled
-                                     : task_end::failed);
+    leave_slot(*this, end.has_value()   ? task_end::finished
+                      : end.cancelled() ? task_end::cancelled
+                                        : task_end::failed);
   }
   void task_published(thread_state& thread) noexcept override { free_slot(this->slot(), thread); }
 };
@@ -150,7 +149,7 @@ class posted_item final : public job, public Item {
         report_unhandled(thread, std::current_exception());
       }
     }
-    leave_slot(*owned, thread, how);
+    leave_slot(*owned, how);
     pool_slot& slot = owned->slot();
     owned.reset();
     free_slot(slot, thread);

@@ -3,11 +3,11 @@
 /// A front queue with its counts and its bound. One pool owns it, or several share it.
 ///
 /// Q1  A task is counted as accepted before it is pushed, as taken after it was popped, and as
-///     withdrawn while it is a husk. So `waiting()` is never less than what waits. A slot that finds
-///     nothing although somebody waits looks again: a submitter is between its two steps.
+///     withdrawn while it is a husk. So `waiting()` is never less than what waits. A slot that
+///     finds nothing although somebody waits looks again: a submitter is between its two steps.
 /// Q2  If the queue is bounded, room is counted apart: tasks from their admission to their end. The
-///     flag "somebody waits for room" is in the same word, so that whoever gives room back learns by
-///     one operation whether anybody waits. Freed room is handed over then, not given back.
+///     flag "somebody waits for room" is in the same word, so that whoever gives room back learns
+///     by one operation whether anybody waits. Freed room is handed over then, not given back.
 #pragma once
 
 #include <weir/pool/detail/front_queue.hpp>

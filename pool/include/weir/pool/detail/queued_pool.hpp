@@ -72,8 +72,8 @@ class queued_pool {
 
   /// Submits at once, or gives nothing if the queue is full or others wait for room; then `f` and
   /// the arguments are untouched. Never waits. Throws `not_available` while the pool is paused,
-  /// `pool_is_closed` and as `runtime::submit`; only if the pool is closed by another thread at this
-  /// very moment, `f` may have been moved from.
+  /// `pool_is_closed` and as `runtime::submit`; only if the pool is closed by another thread at
+  /// this very moment, `f` may have been moved from.
   template <class F, class... Args>
     requires submittable<F, Args...>
   [[nodiscard]] std::optional<handle<submit_result_t<F, Args...>>> try_submit(F&& f,
@@ -88,8 +88,9 @@ class queued_pool {
     if (!reserve())
       return std::nullopt;
     return handle<submit_result_t<F, Args...>>(admit_made([&] {
-      return make(options, std::forward<F>(f), std::forward<Args>(args)...);
-    }).block);
+                                                 return make(options, std::forward<F>(f),
+                                                             std::forward<Args>(args)...);
+                                               }).block);
   }
 
   /// As `try_submit`, but throws `not_available` if the queue is full.
@@ -105,13 +106,15 @@ class queued_pool {
     if (!reserve())
       throw not_available::full();
     return handle<submit_result_t<F, Args...>>(admit_made([&] {
-      return make(options, std::forward<F>(f), std::forward<Args>(args)...);
-    }).block);
+                                                 return make(options, std::forward<F>(f),
+                                                             std::forward<Args>(args)...);
+                                               }).block);
   }
 
   /// Has `f()` called in a slot; its result is dropped, and nobody can wait for it or stop it. The
   /// cheapest way in: one small allocation from the thread's cache. An exception goes to the
-  /// runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not used.
+  /// runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not
+  /// used.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -218,11 +221,10 @@ class queued_pool {
     };
     if constexpr (!is_task<std::remove_cvref_t<raw>>) {
       if (settings_->executor) {
-        return prepared(make_pooled<item>(
-            engine_->home(),
-            on_executor<std::decay_t<F>, std::decay_t<Args>...>(
-                settings_->executor, std::in_place, std::forward<F>(f),
-                std::forward<Args>(args)...)));
+        return prepared(make_pooled<item>(engine_->home(),
+                                          on_executor<std::decay_t<F>, std::decay_t<Args>...>(
+                                              settings_->executor, std::in_place,
+                                              std::forward<F>(f), std::forward<Args>(args)...)));
       }
     }
     return prepared(

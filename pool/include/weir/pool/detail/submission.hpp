@@ -36,9 +36,7 @@ class submission_base {
     if (task_.block == nullptr)
       throw_error(errc::no_state, "the submission was awaited before or moved from");
   }
-  void turn_into_handle() noexcept {
-    handle_ = handle<T>(std::exchange(task_.block, nullptr));
-  }
+  void turn_into_handle() noexcept { handle_ = handle<T>(std::exchange(task_.block, nullptr)); }
   void turn_back() noexcept { task_.block = handle_.give_up(); }
 
   std::shared_ptr<pool_engine> engine_;
@@ -70,8 +68,7 @@ class [[nodiscard("the task is submitted when this is awaited")]] submission
                   "submit() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(pool.submit(...))");
     detail::promise_base& promise = parent.promise();
-    if (this->engine_->target() <= 1 &&
-        promise.scope().root().belongs_to(this->engine_.get()))
+    if (this->engine_->target() <= 1 && promise.scope().root().belongs_to(this->engine_.get()))
       detail::throw_error(errc::would_deadlock,
                           "a task must not wait for another task of its pool's only slot");
     if (!prepare(promise.scope(), promise))
@@ -117,8 +114,7 @@ class [[nodiscard("the task is submitted when this is awaited")]] async_submissi
     : detail::submission_base<T>,
       detail::suspension {
  public:
-  async_submission(std::shared_ptr<detail::pool_engine> engine,
-                   detail::new_task<T> made) noexcept
+  async_submission(std::shared_ptr<detail::pool_engine> engine, detail::new_task<T> made) noexcept
       : detail::submission_base<T>(std::move(engine), made), suspension(&withdraw) {}
   async_submission(async_submission&& other) noexcept
       : detail::submission_base<T>(std::move(other)), suspension(std::move(other)) {}
