@@ -43,7 +43,7 @@ void pool_engine::require_open() const {
     throw not_available::paused();
 }
 
-void pool_engine::admit(thread_state& thread, pool_item& item) {
+std::uint64_t pool_engine::count(thread_state& thread) {
   // Seq_cst: P1, P4, Q1.
   const auto number = accepted_.fetch_add(1, std::memory_order_seq_cst);
   if (closing()) {
@@ -51,17 +51,32 @@ void pool_engine::admit(thread_state& thread, pool_item& item) {
     queue_->room_freed(thread);
     throw pool_is_closed();
   }
-  if ((number & time_mask_) == time_mask_)
-    item.stamp = now();
-  item.belong_to(*queue_);
+  return number;
+}
+
+template <class Task>
+void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
-    queue_->push(item);
+    queue_->push(task);
   } catch (...) {
     take_back_count();
     queue_->room_freed(thread);
     throw;
   }
   see_to_slot(thread);
+}
+
+void pool_engine::admit(thread_state& thread, pool_item& item) {
+  const auto number = count(thread);
+  if ((number & time_mask_) == time_mask_)
+    item.stamp = now();
+  item.belong_to(*queue_);
+  push_counted(thread, item);
+}
+
+void pool_engine::admit(thread_state& thread, packet& callable) {
+  (void)count(thread);
+  push_counted(thread, callable);
 }
 
 void pool_engine::take_back_count() noexcept {
@@ -241,6 +256,7 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       thread.count_ended(); // last, see task_block::retire
     return;
   }
+  packet callable;
   unsigned misses = 0;
   for (unsigned turns = 0;; ++turns) {
     if (turns == batch && on_worker) {
@@ -253,7 +269,7 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
         break;
       continue;
     }
-    pool_item* const item = pool.queue_->take();
+    pool_item* const item = pool.queue_->take(callable);
     slot.give_room(thread);
     if (item == nullptr) {
       if (pool.queue_->waiting(pool) <= 0) {
@@ -274,7 +290,9 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       continue;
     }
     pool.settle_if_closing();
-    if (!slot.run_task(*item, thread))
+    if (item == in_packet())
+      slot.run_packet(callable, thread);
+    else if (!slot.run_task(*item, thread))
       break;
   }
   if (on_worker)
@@ -308,6 +326,26 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   runner_.store(nullptr, std::memory_order_relaxed);
   // Acquire-release: P2, pairs with go_on.
   return ended_here_ || turn_.exchange(runner_left, std::memory_order_acq_rel) == ended;
+}
+
+bool pool_slot::discards() const noexcept {
+  return duty_ == duty::sweep || pool_->cancelling_.load(std::memory_order_relaxed) ||
+         pool_->home_->current_state() >= scheduler::state::stopping;
+}
+
+void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
+  bump(taken_);
+  const bool on_worker = thread.home == pool_->home_;
+  if (on_worker) {
+    thread.discarding = discards();
+    thread.self->count_spawned(1); // S1
+  }
+  callable.run(callable, thread);
+  thread.current = nullptr;
+  bump(ended_[static_cast<std::size_t>(callable.storage[0])]);
+  owes_room_ = true;
+  if (on_worker)
+    thread.count_ended();
 }
 
 void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {

@@ -4,11 +4,19 @@
 
 #include <weir/pool/detail/front_queue.hpp>
 
+#include <cstring>
+#include <exception>
+#include <memory>
 #include <new>
+#include <utility>
 
 namespace weir::detail {
 
 front_queue::~front_queue() = default;
+
+void front_queue::push(packet&) {
+  std::terminate(); // not a queue of packets
+}
 
 namespace {
 
@@ -16,68 +24,87 @@ namespace {
 class fifo_queue final : public front_queue {
  public:
   void push(pool_item& item) override {
-    if (!queue_.enqueue(slot_of(&item)))
+    packet p;
+    p.run = &stands_for_item;
+    p.relocate = nullptr;
+    pool_item* const which = &item;
+    std::memcpy(p.storage, &which, sizeof which);
+    push(p);
+  }
+  void push(packet& callable) override {
+    if (!queue_.enqueue(std::move(callable)))
       throw std::bad_alloc();
   }
 
-  pool_item* pop() noexcept override {
+  pool_item* pop(packet& callable) noexcept override {
     // Relaxed: who misses what is being moved takes a later one, as if it had come first.
     if (first_.load(std::memory_order_relaxed) != nullptr) {
       const taking_flag::guard guard(taking_);
-      if (pool_item* const item = first_.load(std::memory_order_relaxed)) {
-        first_.store(item->next, std::memory_order_relaxed);
-        return item;
+      if (moved* const oldest = first_.load(std::memory_order_relaxed)) {
+        first_.store(oldest->next, std::memory_order_relaxed);
+        callable = std::move(oldest->what);
+        delete oldest;
+        return item_of(callable);
       }
     }
-    slot_of taken;
-    return queue_.try_dequeue(taken) ? taken.item : nullptr;
+    return queue_.try_dequeue(callable) ? item_of(callable) : nullptr;
   }
 
   pool_item* take_husks() noexcept override {
     const taking_flag::guard guard(taking_);
     pool_item* husks = nullptr;
-    pool_item* first = nullptr;
-    pool_item** end = &first;
-    const auto sort = [&](pool_item& item) {
-      if (item.is_husk()) {
-        item.next = husks;
-        husks = &item;
-        return;
+    moved* first = first_.load(std::memory_order_relaxed);
+    moved** end = &first;
+    while (moved* const at = *end) {
+      if (!take_husk(at->what, husks)) {
+        end = &at->next;
+        continue;
       }
-      item.next = nullptr;
-      *end = &item;
-      end = &item.next;
-    };
-    for (pool_item* at = first_.load(std::memory_order_relaxed); at != nullptr;) {
-      pool_item* const following = at->next;
-      sort(*at);
-      at = following;
+      *end = at->next;
+      delete at;
     }
     // What is pushed meanwhile need not be moved.
-    slot_of taken;
-    for (auto left = queue_.size_approx(); left != 0 && queue_.try_dequeue(taken); --left)
-      sort(*taken.item);
+    for (auto left = queue_.size_approx(); left != 0; --left) {
+      std::unique_ptr<moved> place(new (std::nothrow) moved);
+      if (place == nullptr)
+        break; // another time
+      if (!queue_.try_dequeue(place->what))
+        break;
+      if (take_husk(place->what, husks))
+        continue;
+      *end = place.release();
+      end = &(*end)->next;
+    }
     first_.store(first, std::memory_order_relaxed);
     return husks;
   }
 
  private:
-  /// As queue_slot in job.hpp says: the queue orders the reuse of its slots by a fence.
-  struct slot_of : queue_slot {
-    slot_of() noexcept {}
-    explicit slot_of(pool_item* which) noexcept : item(which) {}
-    slot_of(slot_of&& other) noexcept : queue_slot(), item(other.item) {}
-    slot_of& operator=(slot_of&& other) noexcept {
-      item = other.item;
-      sync::tell_tsan_released(&other);
-      return *this;
-    }
-    ~slot_of() = default;
-    pool_item* item = nullptr;
+  struct moved {
+    packet what;
+    moved* next = nullptr;
   };
 
-  moodycamel::ConcurrentQueue<slot_of> queue_;
-  alignas(sync::line_size) sync::atomic<pool_item*> first_{nullptr};
+  static void stands_for_item(job&, thread_state&) noexcept {}
+
+  static pool_item* item_of(const packet& p) noexcept {
+    if (p.run != &stands_for_item)
+      return in_packet();
+    pool_item* item = nullptr;
+    std::memcpy(&item, p.storage, sizeof item);
+    return item;
+  }
+  static bool take_husk(const packet& p, pool_item*& husks) noexcept {
+    pool_item* const item = item_of(p);
+    if (item == in_packet() || !item->is_husk())
+      return false;
+    item->next = husks;
+    husks = item;
+    return true;
+  }
+
+  moodycamel::ConcurrentQueue<packet> queue_;
+  alignas(sync::line_size) sync::atomic<moved*> first_{nullptr};
   taking_flag taking_;
 };
 

@@ -21,7 +21,7 @@ class lifo_queue final : public front_queue {
                                         std::memory_order_relaxed));
   }
 
-  pool_item* pop() noexcept override {
+  pool_item* pop(packet&) noexcept override {
     if (head_.load(std::memory_order_relaxed) == nullptr)
       return nullptr;
     const taking_flag::guard guard(taking_);

@@ -23,7 +23,7 @@ class priority_queue final : public front_queue {
                                          std::memory_order_relaxed));
   }
 
-  pool_item* pop() noexcept override {
+  pool_item* pop(packet&) noexcept override {
     // Relaxed: hints; who pushes afterwards sees to a slot.
     if (inbox_.load(std::memory_order_relaxed) == nullptr &&
         root_.load(std::memory_order_relaxed) == nullptr)

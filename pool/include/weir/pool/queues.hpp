@@ -26,6 +26,7 @@ struct weighted_options {
 struct fifo {
   using options = submit_options;
   using item = detail::pool_item;
+  static constexpr bool takes_packets = true;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_fifo_queue();
   }
@@ -37,6 +38,7 @@ struct fifo {
 struct lifo {
   using options = submit_options;
   using item = detail::pool_item;
+  static constexpr bool takes_packets = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_lifo_queue();
   }
@@ -48,6 +50,7 @@ struct lifo {
 struct priority {
   using options = weighted_options;
   using item = detail::weighted_item;
+  static constexpr bool takes_packets = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_priority_queue();
   }
@@ -59,6 +62,7 @@ template <class Q>
 concept queue_policy = std::derived_from<typename Q::item, detail::pool_item> &&
                        requires(const typename Q::options& o, typename Q::item& i) {
                          { Q::make_queue() } -> std::same_as<std::unique_ptr<detail::front_queue>>;
+                         { Q::takes_packets } -> std::convertible_to<bool>;
                          Q::apply(o, i);
                        };
 

@@ -58,6 +58,8 @@ class pool_slot final : public accepted_job {
   static void clear(pool_slot* slot, thread_state& thread) noexcept;
   /// Runs one task. \return whether it has ended.
   [[nodiscard]] bool run_task(pool_item& item, thread_state& thread) noexcept;
+  void run_packet(packet& callable, thread_state& thread) noexcept;
+  [[nodiscard]] bool discards() const noexcept;
   /// Gives the room of the last task back. Not before the next one was taken: who waits for room is
   /// to come behind it, also where the queue keeps no order between threads.
   void give_room(thread_state& thread) noexcept;
@@ -124,6 +126,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   /// Queues a task for which room is reserved. Throws `pool_is_closed` if the pool is closed just
   /// now, and `std::bad_alloc`; then the room is given back.
   void admit(thread_state& thread, pool_item& item);
+  /// The same of a callable in a packet.
+  void admit(thread_state& thread, packet& callable);
   /// Admits the task of `w` now, or when there is room.
   /// \return whether it was admitted now; if not, `w` belongs to the queue until it has been.
   /// Throws as require_open and admit.
@@ -202,6 +206,9 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void for_each_slot(const F& f) const noexcept;
 
   [[nodiscard]] std::int64_t now() const noexcept;
+  [[nodiscard]] std::uint64_t count(thread_state& thread);
+  template <class Task>
+  void push_counted(thread_state& thread, Task& task);
   void take_back_count() noexcept;
   void push_accepted(thread_state& thread, pool_item& item) noexcept;
   /// Ends the waits of whoever watches a closed pool.

@@ -16,13 +16,22 @@ class WEIR_API front_queue {
   virtual ~front_queue();
   /// Throws `std::bad_alloc`; then nothing was pushed.
   virtual void push(pool_item& item) = 0;
-  /// Takes the best item; null means none, or that others are taking at this moment.
-  [[nodiscard]] virtual pool_item* pop() noexcept = 0;
+  /// The same of a callable in a packet; only if `make_..._queue` says that it takes some.
+  virtual void push(packet& callable);
+  /// Takes the best item; null means none, or that others are taking at this moment. If it is a
+  /// callable, moves it to `callable` and gives `in_packet()`.
+  [[nodiscard]] virtual pool_item* pop(packet& callable) noexcept = 0;
   /// Takes out all husks. \return a list by `next`. Linear in what waits.
   [[nodiscard]] virtual pool_item* take_husks() noexcept = 0;
 };
 
-/// First in, first out for each submitting thread. moodycamel's queue.
+/// Stands for no item.
+[[nodiscard]] inline pool_item* in_packet() noexcept {
+  static constinit char mark = 0;
+  return reinterpret_cast<pool_item*>(&mark);
+}
+
+/// First in, first out for each submitting thread. moodycamel's queue. Takes packets.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_fifo_queue();
 /// Last in, first out. A linked stack.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_lifo_queue();

@@ -89,6 +89,27 @@ class weighted_item : public pool_item {
   ~weighted_item() = default;
 };
 
+/// A posted callable in a packet, for queues that hold packets. When it has run, the first byte of
+/// the storage says how it has ended.
+template <class F>
+void run_in_packet(job& self, thread_state& thread) noexcept {
+  auto& p = static_cast<packet&>(self);
+  F& f = *std::launder(reinterpret_cast<F*>(p.storage));
+  auto how = task_end::cancelled;
+  if (!thread.discarding) {
+    try {
+      std::invoke(std::move(f));
+      how = task_end::finished;
+    } catch (const task_cancelled&) {
+    } catch (...) {
+      how = task_end::failed;
+      report_unhandled(thread, std::current_exception());
+    }
+  }
+  std::destroy_at(&f);
+  p.storage[0] = static_cast<std::byte>(how);
+}
+
 /// Tell a slot of a task's end, in this order.
 WEIR_API void leave_slot(pool_item& item, task_end how) noexcept;
 WEIR_API void free_slot(pool_slot& slot, thread_state& thread) noexcept;

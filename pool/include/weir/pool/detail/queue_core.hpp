@@ -57,8 +57,10 @@ class WEIR_API queue_core {
 
   // Tasks.
   void push(pool_item& item) { items_->push(item); }
-  [[nodiscard]] pool_item* take() noexcept {
-    pool_item* const item = items_->pop();
+  void push(packet& callable) { items_->push(callable); }
+  /// See `front_queue::pop`.
+  [[nodiscard]] pool_item* take(packet& callable) noexcept {
+    pool_item* const item = items_->pop(callable);
     if (item != nullptr) // seq_cst: Q1, pairs with waiting()
       taken_.fetch_add(1, std::memory_order_seq_cst);
     return item;
