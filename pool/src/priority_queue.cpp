@@ -3,15 +3,23 @@
 
 #include <weir/pool/detail/front_queue.hpp>
 
+#include <array>
+#include <cstdint>
+#include <memory>
 #include <utility>
 
 namespace weir::detail {
 
 namespace {
 
-/// An inbox, which submitters push to by one compare-and-swap, and a pairing heap, which belongs to
-/// who takes. Taking moves the inbox into the heap first, so that the order is exact: by weight,
-/// then by when the push happened. A pairing heap links its items and so never allocates.
+/// An inbox, which submitters push to by one compare-and-swap, and a heap, which belongs to who
+/// takes. Taking moves the inbox into the heap first, so that the order is exact: by weight, then
+/// by when the push happened.
+///
+/// The heap is a pairing heap of lists of equal weight, in which the oldest item stands for its
+/// list. It links its items and so never allocates. `lists_` remembers a list for each of some
+/// weights: only to this one are items of its weight added, behind. A list that is forgotten for
+/// another weight stays as it is, so that of two lists of one weight all of one are older.
 class priority_queue final : public front_queue {
  public:
   void push(pool_item& item) noexcept override {
@@ -32,33 +40,35 @@ class priority_queue final : public front_queue {
     sort_in();
     weighted_item* const best = root_.load(std::memory_order_relaxed);
     if (best != nullptr)
-      root_.store(merge_pairs(std::exchange(best->child, nullptr)), std::memory_order_relaxed);
+      root_.store(without(*best), std::memory_order_relaxed);
     return best;
   }
 
   pool_item* take_husks() noexcept override {
     const taking_flag::guard guard(taking_);
     sort_in();
-    // The heap is taken apart by a list of trees to visit, and the rest put together again.
+    // The heap is taken apart item by item, and put together again from those that stay.
     pool_item* husks = nullptr;
-    weighted_item* kept = nullptr;
-    weighted_item* trees = root_.load(std::memory_order_relaxed);
-    while (trees != nullptr) {
-      weighted_item* const item = trees;
-      trees = next_of(*item);
-      for (weighted_item* at = std::exchange(item->child, nullptr); at != nullptr;) {
-        weighted_item* const following = next_of(*at);
-        at->next = trees;
-        trees = at;
-        at = following;
-      }
-      item->next = nullptr;
-      if (item->is_husk()) {
-        item->next = husks;
-        husks = item;
+    weighted_item* all = nullptr;
+    weighted_item** end = &all;
+    for (weighted_item* at = root_.load(std::memory_order_relaxed); at != nullptr;) {
+      weighted_item* const best = at;
+      at = without(*best);
+      best->next = nullptr;
+      if (best->is_husk()) {
+        best->next = husks;
+        husks = best;
       } else {
-        kept = merge(kept, item);
+        *end = best;
+        end = &best->rest;
       }
+    }
+    *end = nullptr;
+    weighted_item* kept = nullptr;
+    while (all != nullptr) {
+      weighted_item& item = *all;
+      all = std::exchange(item.rest, nullptr);
+      kept = with(kept, item);
     }
     root_.store(kept, std::memory_order_relaxed);
     return husks;
@@ -108,6 +118,39 @@ class priority_queue final : public front_queue {
     return whole;
   }
 
+  [[nodiscard]] weighted_item*& list_of(int weight) noexcept {
+    return lists_[static_cast<unsigned>(weight) % lists_.size()];
+  }
+
+  /// Adds an item that is younger than all others of its weight. \return the new root.
+  weighted_item* with(weighted_item* root, weighted_item& item) noexcept {
+    item.next = nullptr;
+    item.child = nullptr;
+    item.rest = nullptr;
+    weighted_item*& list = list_of(item.weight);
+    if (list != nullptr && list->weight == item.weight) {
+      (list->rest == nullptr ? list->rest : list->last->rest) = &item;
+      list->last = &item;
+      return root;
+    }
+    list = &item;
+    return merge(root, &item);
+  }
+
+  /// Takes the best item out, which is the root. \return the new root.
+  weighted_item* without(weighted_item& best) noexcept {
+    weighted_item*& list = list_of(best.weight);
+    weighted_item* const heir = std::exchange(best.rest, nullptr);
+    if (list == &best)
+      list = heir;
+    if (heir == nullptr)
+      return merge_pairs(std::exchange(best.child, nullptr));
+    // It is older than what other lists of this weight have.
+    heir->child = std::exchange(best.child, nullptr);
+    heir->last = best.last;
+    return heir;
+  }
+
   void sort_in() noexcept {
     // Relaxed: a hint, looked at again by who comes next. The exchange is an acquire and pairs with
     // push.
@@ -125,10 +168,8 @@ class priority_queue final : public front_queue {
     while (oldest != nullptr) {
       auto& item = static_cast<weighted_item&>(*oldest);
       oldest = item.next;
-      item.next = nullptr;
-      item.child = nullptr;
       item.arrival = ++arrivals_;
-      root = merge(root, &item);
+      root = with(root, item);
     }
     root_.store(root, std::memory_order_relaxed);
   }
@@ -138,6 +179,7 @@ class priority_queue final : public front_queue {
   alignas(sync::line_size) taking_flag taking_;
   sync::atomic<weighted_item*> root_{nullptr};
   std::uint64_t arrivals_ = 0;
+  std::array<weighted_item*, 64> lists_{};
 };
 
 } // namespace

@@ -81,8 +81,11 @@ class WEIR_API pool_item : public end_hook {
 class weighted_item : public pool_item {
  public:
   int weight = 4;
+  // Of the queue.
   std::uint64_t arrival = 0;
   weighted_item* child = nullptr;
+  weighted_item* rest = nullptr;
+  weighted_item* last = nullptr;
 
  protected:
   weighted_item() noexcept {}

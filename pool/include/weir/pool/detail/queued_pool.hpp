@@ -185,6 +185,9 @@ class queued_pool {
   }
 
   [[nodiscard]] pool_engine& engine() const noexcept { return *engine_; }
+  [[nodiscard]] const std::shared_ptr<pool_engine>& shared_engine() const noexcept {
+    return engine_;
+  }
   [[nodiscard]] const std::shared_ptr<const pool_settings>& settings() const noexcept {
     return settings_;
   }
