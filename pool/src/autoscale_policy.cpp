@@ -79,11 +79,11 @@ autoscale_decision mended(const autoscale_input& in) noexcept {
   const auto& now = in.window.back();
   const double score = score_of(now);
   const double quarter = mean_from(in.window, 3);
-  const double half = mean_from(in.window, 2);
   const double up = std::max(0.0, distance(in.max, in.size));
   autoscale_decision made;
+  // Compared by tasks, not by tasks for each slot: the pool may have grown meanwhile.
   made.accumulating =
-      score > 2 && score > quarter && quarter > half && half > mean_from(in.window, 0);
+      score > 2 && in.window.size() > 1 && now.waiting > in.window[in.window.size() - 2].waiting;
   if (made.accumulating)
     made.delta = away_from_zero(up);
   else if (score > 2)

@@ -289,7 +289,6 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       }
       continue;
     }
-    pool.settle_if_closing();
     if (item == in_packet())
       slot.run_packet(callable, thread);
     else if (!slot.run_task(*item, thread))
@@ -302,6 +301,10 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
   bump(taken_);
+  counted_ = !item.is_husk();
+  if (counted_)
+    pool.queue_->count_taken();
+  pool.settle_if_closing();
   if (item.stamp != pool_item::not_measured) {
     const auto now = pool.now();
     pool.queue_delay_.record(std::chrono::nanoseconds(now - item.stamp));
@@ -335,6 +338,8 @@ bool pool_slot::discards() const noexcept {
 
 void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
   bump(taken_);
+  pool_->queue_->count_taken();
+  pool_->settle_if_closing();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
     thread.discarding = discards();
@@ -394,6 +399,8 @@ void pool_slot::task_left(pool_item& item, task_end how) noexcept {
   if (item.is_husk()) {
     bump(husks_);
     pool.queue_->husk_left();
+    if (counted_)
+      pool.queue_->uncount_taken();
     return;
   }
   bump(ended_[static_cast<std::size_t>(how)]);

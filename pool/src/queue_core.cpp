@@ -68,8 +68,7 @@ std::vector<std::shared_ptr<pool_engine>> queue_core::pools() const noexcept {
 
 std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
   // Seq_cst: Q1. Taken first, so that the difference is never too small.
-  const auto gone = static_cast<std::int64_t>(taken_.load(std::memory_order_seq_cst)) +
-                    withdrawn_.load(std::memory_order_seq_cst);
+  const auto gone = static_cast<std::int64_t>(taken_.load(std::memory_order_seq_cst));
   if (!shared())
     return static_cast<std::int64_t>(seen_by.accepted_.load(std::memory_order_seq_cst)) - gone;
   const std::scoped_lock lock(mutex_);
@@ -87,8 +86,8 @@ void pool_item::ended_unstarted(thread_state& thread) noexcept {
 
 void queue_core::withdrawn(thread_state& thread) noexcept {
   cancelled_.fetch_add(1, std::memory_order_relaxed); // a figure
-  // Seq_cst: Q1.
-  const auto husks = withdrawn_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  const auto husks = husks_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  count_taken();
   room_freed(thread);
   std::shared_ptr<pool_engine> any;
   {
@@ -107,13 +106,6 @@ void queue_core::withdrawn(thread_state& thread) noexcept {
   // So that clearing costs a constant for each husk.
   if (husks >= 64 && husks >= waiting(*any))
     any->clear_husks(thread);
-}
-
-pool_item* queue_core::take_husks() noexcept {
-  pool_item* const husks = items_->take_husks();
-  for (const pool_item* at = husks; at != nullptr; at = at->next)
-    taken_.fetch_add(1, std::memory_order_seq_cst); // as in take()
-  return husks;
 }
 
 // Room.

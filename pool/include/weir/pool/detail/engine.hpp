@@ -71,6 +71,7 @@ class pool_slot final : public accepted_job {
   duty duty_ = duty::run;
   bool ended_here_ = false;
   bool owes_room_ = false;
+  bool counted_ = false; // as taken, see Q1
   sync::atomic<thread_state*> runner_{nullptr};
   sync::atomic<std::uint32_t> turn_{with_runner};
   // What it runs, if that can be stopped; the lowest bit pins it.

@@ -58,28 +58,26 @@ class WEIR_API queue_core {
   // Tasks.
   void push(pool_item& item) { items_->push(item); }
   void push(packet& callable) { items_->push(callable); }
-  /// See `front_queue::pop`.
-  [[nodiscard]] pool_item* take(packet& callable) noexcept {
-    pool_item* const item = items_->pop(callable);
-    if (item != nullptr) // seq_cst: Q1, pairs with waiting()
-      taken_.fetch_add(1, std::memory_order_seq_cst);
-    return item;
-  }
+  /// See `front_queue::pop`. What is no husk must be counted by the caller.
+  [[nodiscard]] pool_item* take(packet& callable) noexcept { return items_->pop(callable); }
+  // Seq_cst: Q1.
+  void count_taken() noexcept { taken_.fetch_add(1, std::memory_order_seq_cst); }
+  void uncount_taken() noexcept { taken_.fetch_sub(1, std::memory_order_seq_cst); }
   /// Tasks that wait, as seen by a pool: with those that are about to be pushed.
   [[nodiscard]] std::int64_t waiting(const pool_engine& seen_by) const noexcept;
 
   /// A waiting task has become a husk.
   void withdrawn(thread_state& thread) noexcept;
-  /// A husk has been taken out and retired. Seq_cst: Q1.
-  void husk_left() noexcept { withdrawn_.fetch_sub(1, std::memory_order_seq_cst); }
-  [[nodiscard]] pool_item* take_husks() noexcept;
+  /// A husk has been taken out.
+  void husk_left() noexcept { husks_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] pool_item* take_husks() noexcept { return items_->take_husks(); }
   /// Waiting tasks that were cancelled so far: a figure.
   [[nodiscard]] std::uint64_t cancelled() const noexcept {
     return cancelled_.load(std::memory_order_relaxed);
   }
   /// Whether nothing is in the queue, husks included.
   [[nodiscard]] bool empty(const pool_engine& seen_by) const noexcept {
-    return waiting(seen_by) + withdrawn_.load(std::memory_order_seq_cst) <= 0;
+    return waiting(seen_by) + husks_.load(std::memory_order_seq_cst) <= 0;
   }
 
   // Room.
@@ -113,7 +111,8 @@ class WEIR_API queue_core {
   const std::size_t max_waiting_;
 
   alignas(sync::line_size) sync::atomic<std::uint64_t> taken_{0};
-  alignas(sync::line_size) sync::atomic<std::int64_t> withdrawn_{0};
+  // Husks in the queue. Seq_cst where it is raised and where it decides.
+  alignas(sync::line_size) sync::atomic<std::int64_t> husks_{0};
   sync::atomic<std::uint64_t> cancelled_{0};
   sync::atomic<std::uint64_t> room_{0};
   sync::atomic<std::int64_t> slots_{0};
