@@ -487,40 +487,41 @@ std::size_t pool_engine::waiting() const noexcept {
   return static_cast<std::size_t>(std::max<std::int64_t>(0, queue_->waiting(*this)));
 }
 
+pool_engine::figures pool_engine::look_at_slots() const noexcept {
+  figures sum;
+  for_each_slot([&](const pool_slot& slot) {
+    constexpr auto relaxed = std::memory_order_relaxed; // figures
+    // Taken before ended: who runs now may be missed, but nobody is counted who does not.
+    const auto taken = slot.taken_.load(relaxed);
+    auto over = slot.husks_.load(relaxed);
+    for (std::size_t i = 0; i < sum.ended.size(); ++i) {
+      const auto ended = slot.ended_[i].load(relaxed);
+      sum.ended[i] += ended;
+      over += ended;
+    }
+    sum.running += taken > over ? 1 : 0;
+  });
+  // A slot that was looked at before another one took its place.
+  sum.running = std::min<std::uint64_t>(sum.running, peak_.load(std::memory_order_relaxed));
+  return sum;
+}
+
 std::size_t pool_engine::running() const noexcept {
-  std::uint64_t ended = 0;
-  std::uint64_t taken = 0;
-  const auto add_ended = [&](const pool_slot& slot) {
-    ended += slot.husks_.load(std::memory_order_relaxed);
-    for (const auto& way : slot.ended_)
-      ended += way.load(std::memory_order_relaxed);
-  };
-  for_each_slot(add_ended);
-  for_each_slot([&](const pool_slot& s) { taken += s.taken_.load(std::memory_order_relaxed); });
-  return static_cast<std::size_t>(taken > ended ? taken - ended : 0);
+  return static_cast<std::size_t>(look_at_slots().running);
 }
 
 pool_stats pool_engine::stats() const noexcept {
   pool_stats now;
-  // Ends before starts before acceptances, so that no difference is negative.
   const auto cancelled_waiting = queue_->cancelled();
-  std::uint64_t husks = 0;
-  for_each_slot([&](const pool_slot& slot) {
-    const auto of = [&](task_end how) {
-      return slot.ended_[static_cast<std::size_t>(how)].load(std::memory_order_relaxed);
-    };
-    husks += slot.husks_.load(std::memory_order_relaxed);
-    now.finished += of(task_end::finished);
-    now.failed += of(task_end::failed);
-    now.cancelled += of(task_end::cancelled);
-  });
-  const auto ended_in_slots = now.finished + now.failed + now.cancelled;
-  std::uint64_t taken = 0;
-  for_each_slot([&](const pool_slot& s) { taken += s.taken_.load(std::memory_order_relaxed); });
-  now.started = std::max(taken - std::min(husks, taken), ended_in_slots);
-  now.running = static_cast<std::size_t>(now.started - ended_in_slots);
+  const auto [ended, running] = look_at_slots();
+  now.finished = ended[static_cast<std::size_t>(task_end::finished)];
+  now.failed = ended[static_cast<std::size_t>(task_end::failed)];
+  now.cancelled = ended[static_cast<std::size_t>(task_end::cancelled)];
+  now.running = static_cast<std::size_t>(running);
+  now.started = now.finished + now.failed + now.cancelled + running;
   now.cancelled += cancelled_waiting;
-  now.ended = ended_in_slots + cancelled_waiting;
+  now.ended = now.finished + now.failed + now.cancelled;
+  // Last: all that was counted above was accepted before.
   const auto accepted = accepted_.load(std::memory_order_relaxed);
   now.waiting = static_cast<std::size_t>(
       accepted > now.ended + now.running ? accepted - now.ended - now.running : 0);

@@ -335,9 +335,9 @@ TEST_CASE("stats fit together at any moment", "[pool][stress]") {
     if (i % 3 == 0)
       handle.request_stop();
   }
-  rt.block_on(pool.close());
   over = true;
   reader.join();
+  rt.block_on(pool.close());
   CHECK(wrong == 0);
   const auto s = pool.stats();
   CHECK(s.accepted == static_cast<std::uint64_t>(count));

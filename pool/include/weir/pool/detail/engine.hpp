@@ -206,6 +206,11 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   template <class F>
   void for_each_slot(const F& f) const noexcept;
 
+  struct figures {
+    std::array<std::uint64_t, 3> ended{};
+    std::uint64_t running = 0;
+  };
+  [[nodiscard]] figures look_at_slots() const noexcept;
   [[nodiscard]] std::int64_t now() const noexcept;
   [[nodiscard]] std::uint64_t count(thread_state& thread);
   template <class Task>

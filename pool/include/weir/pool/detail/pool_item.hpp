@@ -131,13 +131,15 @@ class pooled final : public Block, public Item {
   void discard_unsubmitted() noexcept override { task_block::discard_unsubmitted(); }
 
  private:
-  void slot_freed(thread_state&) noexcept override {
-    const auto& end = this->outcome;
-    leave_slot(*this, end.has_value()   ? task_end::finished
-                      : end.cancelled() ? task_end::cancelled
-                                        : task_end::failed);
-  }
+  void slot_freed(thread_state&) noexcept override { leave_slot(*this, how_ended()); }
   void task_published(thread_state& thread) noexcept override { free_slot(this->slot(), thread); }
+
+  [[nodiscard]] task_end how_ended() const noexcept {
+    // The outcome of a husk is published: somebody may be taking it.
+    if (this->is_husk() || this->outcome.cancelled())
+      return task_end::cancelled;
+    return this->outcome.failed() ? task_end::failed : task_end::finished;
+  }
 };
 
 /// A posted callable.
