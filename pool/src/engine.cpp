@@ -355,24 +355,28 @@ void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
 
 void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
   pool_engine& pool = *slot->pool_;
-  pool_item* husk = pool.queue_->take_husks();
-  while (husk != nullptr) {
-    pool_item& item = *husk;
-    husk = item.next;
-    if (slot->run_task(item, thread))
-      continue;
-    // Somebody is still at cancelling it, and lets that slot go on.
-    pool.acquire_anyway();
-    slot = &pool.occupy(duty::clear);
-  }
-  pool.clearing_.store(false, std::memory_order_relaxed); // see clear_husks
+  do {
+    pool_item* husk = pool.queue_->take_husks();
+    while (husk != nullptr) {
+      pool_item& item = *husk;
+      husk = item.next;
+      if (slot->run_task(item, thread))
+        continue;
+      // Somebody is still at cancelling it, and lets that slot go on.
+      pool.acquire_anyway();
+      slot = &pool.occupy(duty::clear);
+    }
+    // Seq_cst: pairs with clear_husks; who found this under way has counted its husk before.
+    pool.clearing_.store(false, std::memory_order_seq_cst);
+  } while (pool.queue_->has_many_husks(pool) &&
+           !pool.clearing_.exchange(true, std::memory_order_seq_cst));
   pool.active_.fetch_sub(1, std::memory_order_seq_cst);   // P1
   (void)pool.give_back(*slot);
 }
 
 void pool_engine::clear_husks(thread_state& thread) noexcept {
-  // Relaxed: one at a time is enough; the queue has its own exclusion.
-  if (clearing_.exchange(true, std::memory_order_relaxed))
+  // Seq_cst: after the husk was counted; pairs with clear.
+  if (clearing_.exchange(true, std::memory_order_seq_cst))
     return;
   acquire_anyway();
   activate(thread, pool_slot::duty::clear);

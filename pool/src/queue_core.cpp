@@ -86,7 +86,7 @@ void pool_item::ended_unstarted(thread_state& thread) noexcept {
 
 void queue_core::withdrawn(thread_state& thread) noexcept {
   cancelled_.fetch_add(1, std::memory_order_relaxed); // a figure
-  const auto husks = husks_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  husks_.fetch_add(1, std::memory_order_seq_cst);
   count_taken();
   room_freed(thread);
   std::shared_ptr<pool_engine> any;
@@ -103,9 +103,14 @@ void queue_core::withdrawn(thread_state& thread) noexcept {
   } else {
     any->settle_if_closing();
   }
-  // So that clearing costs a constant for each husk.
-  if (husks >= 64 && husks >= waiting(*any))
+  if (has_many_husks(*any))
     any->clear_husks(thread);
+}
+
+bool queue_core::has_many_husks(const pool_engine& seen_by) const noexcept {
+  // So that clearing costs a constant for each husk.
+  const auto husks = husks_.load(std::memory_order_seq_cst);
+  return husks >= 64 && husks >= waiting(seen_by);
 }
 
 // Room.

@@ -71,6 +71,8 @@ class WEIR_API queue_core {
   /// A husk has been taken out.
   void husk_left() noexcept { husks_.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] pool_item* take_husks() noexcept { return items_->take_husks(); }
+  /// Whether clearing husks is worth it.
+  [[nodiscard]] bool has_many_husks(const pool_engine& seen_by) const noexcept;
   /// Waiting tasks that were cancelled so far: a figure.
   [[nodiscard]] std::uint64_t cancelled() const noexcept {
     return cancelled_.load(std::memory_order_relaxed);
