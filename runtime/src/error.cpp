@@ -42,6 +42,22 @@ class category final : public std::error_category {
       return "forked";
     case errc::not_on_worker:
       return "not_on_worker";
+    case errc::pool_locked:
+      return "pool_locked";
+    case errc::pool_unlocked:
+      return "pool_unlocked";
+    case errc::pool_paused:
+      return "pool_paused";
+    case errc::already_cancelled:
+      return "already_cancelled";
+    case errc::already_ended:
+      return "already_ended";
+    case errc::task_not_found:
+      return "task_not_found";
+    case errc::group_not_found:
+      return "group_not_found";
+    case errc::group_exists:
+      return "group_exists";
     }
     return "unknown";
   }

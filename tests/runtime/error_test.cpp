@@ -25,14 +25,29 @@ static_assert(std::is_nothrow_copy_constructible_v<weir::task_cancelled>);
 
 // The numbers are part of the interface: they must never change.
 const std::vector<std::pair<int, errc>> all{
-    {1, errc::invalid_option},  {2, errc::empty_callable},
-    {3, errc::stopped},         {4, errc::pool_closed},
-    {5, errc::would_deadlock},  {6, errc::no_state},
-    {7, errc::already_awaited}, {8, errc::thread_start_failed},
-    {9, errc::queue_full},      {10, errc::queue_closed},
-    {11, errc::not_locked},     {12, errc::limit_exceeded},
-    {13, errc::timed_out},      {14, errc::forked},
+    {1, errc::invalid_option},
+    {2, errc::empty_callable},
+    {3, errc::stopped},
+    {4, errc::pool_closed},
+    {5, errc::would_deadlock},
+    {6, errc::no_state},
+    {7, errc::already_awaited},
+    {8, errc::thread_start_failed},
+    {9, errc::queue_full},
+    {10, errc::queue_closed},
+    {11, errc::not_locked},
+    {12, errc::limit_exceeded},
+    {13, errc::timed_out},
+    {14, errc::forked},
     {15, errc::not_on_worker},
+    {16, errc::pool_locked},
+    {17, errc::pool_unlocked},
+    {18, errc::pool_paused},
+    {19, errc::already_cancelled},
+    {20, errc::already_ended},
+    {21, errc::task_not_found},
+    {22, errc::group_not_found},
+    {23, errc::group_exists},
 };
 
 } // namespace

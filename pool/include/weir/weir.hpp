@@ -27,7 +27,15 @@
 #include <weir/parallel_scan.hpp>
 #include <weir/parallel_sort.hpp>
 #include <weir/parallel_transform.hpp>
+#include <weir/pool/autoscale_policy.hpp>
+#include <weir/pool/autoscale_pool.hpp>
+#include <weir/pool/close.hpp>
+#include <weir/pool/errors.hpp>
 #include <weir/pool/fixed_pool.hpp>
+#include <weir/pool/log.hpp>
+#include <weir/pool/pool_executor.hpp>
+#include <weir/pool/queues.hpp>
+#include <weir/pool/stats.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>
 #include <weir/runtime.hpp>

@@ -46,6 +46,22 @@ enum class errc {
   forked,
   /// Forks need a runtime, and the calling thread is none of its workers. Give it as an argument.
   not_on_worker,
+  /// The pool is locked; what it has accepted runs, new tasks are refused until `unlock()`.
+  pool_locked,
+  /// The pool must be locked before its tasks can be gathered.
+  pool_unlocked,
+  /// The pool is paused and takes no new tasks.
+  pool_paused,
+  /// Stop was requested of the task before.
+  already_cancelled,
+  /// The task has ended.
+  already_ended,
+  /// The pool knows no task of this number.
+  task_not_found,
+  /// The pool knows no group of this name.
+  group_not_found,
+  /// The pool has a group of this name already.
+  group_exists,
 };
 
 /// The category of `errc`; its name is "weir".
