@@ -58,6 +58,8 @@ class category final : public std::error_category {
       return "group_not_found";
     case errc::group_exists:
       return "group_exists";
+    case errc::callback_failed:
+      return "callback_failed";
     }
     return "unknown";
   }

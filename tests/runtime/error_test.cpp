@@ -48,6 +48,7 @@ const std::vector<std::pair<int, errc>> all{
     {21, errc::task_not_found},
     {22, errc::group_not_found},
     {23, errc::group_exists},
+    {24, errc::callback_failed},
 };
 
 } // namespace

@@ -62,6 +62,8 @@ enum class errc {
   group_not_found,
   /// The pool has a group of this name already.
   group_exists,
+  /// A callback of a task that had failed before has thrown as well.
+  callback_failed,
 };
 
 /// The category of `errc`; its name is "weir".

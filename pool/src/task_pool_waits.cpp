@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+// Who waits for what of a pool or a group, and what the pool then tells.
+#include <weir/error.hpp>
+#include <weir/pool/detail/task_pool_core.hpp>
+
+#include <algorithm>
+#include <mutex>
+
+namespace weir::detail {
+
+namespace {
+
+/// Moves who need not wait any more from one list to the other.
+template <class Waiter, class Predicate>
+void move_if(wait_list& from, woken_list& to, Predicate&& holds) noexcept {
+  wait_list stay;
+  while (wait_node* const node = from.pop_front()) {
+    if (holds(static_cast<Waiter&>(*node)))
+      to.push_back(*node);
+    else
+      stay.push_back(*node);
+  }
+  while (wait_node* const node = stay.pop_front())
+    from.push_back(*node);
+}
+
+} // namespace
+
+bool task_pool_core::holds(const pool_waiter& w) const noexcept {
+  switch (w.what) {
+  case pool_waiter::kind::idle:
+  case pool_waiter::kind::idle_to_close:
+    return (w.fail_fast && failed_) || idle();
+  case pool_waiter::kind::flushed:
+    return first_closing_ == nullptr || first_closing_->closing_number_ >= w.number;
+  case pool_waiter::kind::closed:
+    return closed_;
+  }
+  return true;
+}
+
+bool task_pool_core::holds(const group_waiter& w) noexcept {
+  const pool_group& group = *w.group;
+  const bool finished = group.state_ == pool_group::state::finished;
+  const bool over = finished && group.live_ == 0;
+  switch (w.what) {
+  case group_waiter::kind::all_started:
+    return finished;
+  case group_waiter::kind::first_started:
+    return finished || group.spawned_ >= group.settings_.num_concurrent;
+  case group_waiter::kind::done:
+    return over;
+  case group_waiter::kind::next_done:
+    return over || group.first_done_ != nullptr;
+  case group_waiter::kind::task_done:
+    return over || (w.index < group.slots_.size() && group.slots_[w.index]->done);
+  }
+  return true;
+}
+
+void task_pool_core::tell_pool(pool_work& work) noexcept {
+  move_if<pool_waiter>(waiters_, work.woken, [this](pool_waiter& w) {
+    const bool go = holds(w);
+    w.failed = w.fail_fast && failed_;
+    // Closed in the moment in which the pool is idle, so that nothing can be accepted in between.
+    if (go && w.what == pool_waiter::kind::idle_to_close && !w.failed)
+      closed_ = true;
+    return go;
+  });
+  if (closed_)
+    move_if<pool_waiter>(waiters_, work.woken, [this](const pool_waiter& w) { return holds(w); });
+  if (idle_waits_ != 0 && idle()) {
+    idle_word_.fetch_add(1, std::memory_order_relaxed); // the mutex orders it
+    sync::futex_wake_all(idle_word_);
+  }
+}
+
+void task_pool_core::tell_group(pool_group& group, pool_work& work) noexcept {
+  if (!group.waiters_.empty())
+    move_if<group_waiter>(group.waiters_, work.woken,
+                          [](const group_waiter& w) { return holds(w); });
+}
+
+bool task_pool_core::wait(pool_waiter& w) {
+  const pool_task* const caller = task_of(w.scope());
+  const bool flushes = w.what == pool_waiter::kind::flushed;
+  pool_work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    // A running task is not waited for by flush, but one in its callbacks is.
+    if (caller != nullptr && w.what != pool_waiter::kind::closed &&
+        !(flushes && (caller->state_ == pool_task::state::running ||
+                      caller->state_ == pool_task::state::cancelling)))
+      throw_error(errc::would_deadlock, "a task of a pool must not wait for the end of the pool's "
+                                        "tasks: it is one of them");
+    if (flushes)
+      w.number = next_closing_;
+    if (!holds(w)) {
+      waiters_.push_back(w);
+      return true;
+    }
+    w.failed = w.fail_fast && failed_;
+    if (w.what == pool_waiter::kind::idle_to_close && !w.failed) {
+      closed_ = true;
+      tell_pool(work);
+    }
+  }
+  work.woken.complete_all();
+  return false;
+}
+
+bool task_pool_core::withdraw(pool_waiter& w) noexcept {
+  const std::scoped_lock lock(mutex_);
+  return waiters_.remove(w);
+}
+
+bool task_pool_core::wait(group_waiter& w) {
+  const pool_task* const caller = task_of(w.scope());
+  if (w.what == group_waiter::kind::done && caller != nullptr && caller->group_ == w.group)
+    throw_error(errc::would_deadlock,
+                "a task must not wait for the end of its own group: it is one of its tasks");
+  const std::scoped_lock lock(mutex_);
+  if (holds(w))
+    return false;
+  w.group->waiters_.push_back(w);
+  return true;
+}
+
+bool task_pool_core::withdraw(group_waiter& w) noexcept {
+  const std::scoped_lock lock(mutex_);
+  return w.group->waiters_.remove(w);
+}
+
+const pool_task* task_pool_core::task_of(task_scope& scope) const noexcept {
+  const auto* const t = dynamic_cast<const pool_task*>(&scope.root());
+  return t != nullptr && t->core_ == this ? t : nullptr;
+}
+
+void task_pool_core::require_locked() const {
+  const std::scoped_lock lock(mutex_);
+  if (!locked_)
+    throw pool_still_unlocked();
+}
+
+task_pool_core::gather_start task_pool_core::begin_gather() const {
+  gather_start start;
+  const std::scoped_lock lock(mutex_);
+  start.ended = history_.size();
+  for (const pool_task* t = first_closing_; t != nullptr; t = t->of_pool_.next) {
+    if (t->state_ == pool_task::state::cancelled)
+      start.cancelled.push_back(t->id_);
+  }
+  return start;
+}
+
+gather_report task_pool_core::collect(const gather_start& start) {
+  gather_report report;
+  std::deque<task_report> ended;
+  pool_work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    ended.swap(history_);
+    report.groups.swap(group_errors_);
+    report.finished = std::exchange(recent_[0], 0);
+    report.failed = std::exchange(recent_[1], 0);
+    report.cancelled = std::exchange(recent_[2], 0);
+    failed_ = false;
+    // Those whose callbacks still run are forgotten when these have ended.
+    ended_ = 0;
+    for (const pool_task* t = first_closing_; t != nullptr; t = t->of_pool_.next)
+      ended_ += t->state_ == pool_task::state::ended ? 1 : 0;
+    for (pool_group* g = first_known_; g != nullptr;) {
+      pool_group* const next = g->next_known_;
+      if (g->state_ == pool_group::state::finished) {
+        g->feeder_known_ = false;
+        if (g->live_ == 0) {
+          work.ended.push_back({groups_.find(g->name_)->second, nullptr, nullptr, std::nullopt});
+          forget_group(*g);
+        }
+      }
+      g = next;
+    }
+    tell_pool(work);
+  }
+  perform(this_thread(), work);
+  report.tasks.assign(std::move_iterator(ended.begin()), std::move_iterator(ended.end()));
+  const auto rest =
+      report.tasks.begin() + static_cast<std::ptrdiff_t>(std::min(start.ended, ended.size()));
+  const auto was_cancelled = [&](const task_report& r) {
+    return std::ranges::find(start.cancelled, r.id) != start.cancelled.end();
+  };
+  std::sort(rest, report.tasks.end(), [&](const task_report& a, const task_report& b) {
+    return std::pair(!was_cancelled(a), a.id) < std::pair(!was_cancelled(b), b.id);
+  });
+  return report;
+}
+
+std::exception_ptr task_pool_core::take_first_error() {
+  const std::scoped_lock lock(mutex_);
+  std::exception_ptr first;
+  failed_ = false;
+  for (task_report& r : history_) {
+    if (r.error == nullptr)
+      continue;
+    if (first != nullptr) {
+      failed_ = true;
+      return first;
+    }
+    first = std::exchange(r.error, nullptr);
+  }
+  for (auto g = group_errors_.begin(); g != group_errors_.end(); ++g) {
+    if (first != nullptr) {
+      failed_ = true;
+      return first;
+    }
+    first = g->error;
+    group_errors_.erase(g);
+    break;
+  }
+  failed_ = !group_errors_.empty();
+  return first;
+}
+
+void task_pool_core::forget_old_groups(pool_work& work) noexcept {
+  while (groups_.size() > settings_.history + 1 &&
+         first_known_->state_ == pool_group::state::finished && first_known_->live_ == 0) {
+    work.ended.push_back(
+        {groups_.find(first_known_->name_)->second, nullptr, nullptr, std::nullopt});
+    forget_group(*first_known_);
+  }
+}
+
+void task_pool_core::shut_down() noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    shutting_down_ = true;
+  }
+  cancel_all(stop_cause::shutdown, false);
+  pool_work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+    tell_pool(work);
+  }
+  perform(this_thread(), work);
+}
+
+void task_pool_core::wait_idle() noexcept {
+  std::unique_lock lock(mutex_);
+  ++idle_waits_;
+  while (!idle()) {
+    const auto seen = idle_word_.load(std::memory_order_relaxed); // the mutex orders it
+    lock.unlock();
+    sync::futex_wait(idle_word_, seen);
+    lock.lock();
+  }
+}
+
+void task_pool_core::keep_until_idle(std::shared_ptr<task_pool_core> core) noexcept {
+  auto& self = *core;
+  const std::scoped_lock lock(self.mutex_);
+  if (!self.idle())
+    self.keep_alive_ = std::move(core);
+}
+
+} // namespace weir::detail
