@@ -129,6 +129,31 @@ class result {
     throw_error(errc::no_state, "the task has no result: it was taken already");
   }
 
+  /// Takes over the outcome of `other`. A throwing move becomes the outcome.
+  void take_over(result& other) noexcept {
+    switch (other.kind_) {
+    case kind::value:
+      try {
+        if constexpr (std::is_reference_v<T>)
+          emplace(*other.value_);
+        else
+          emplace(std::move(other.value_));
+      } catch (...) {
+        set_error(std::current_exception());
+      }
+      break;
+    case kind::error:
+      set_error_or_cancelled(std::move(other.error_));
+      break;
+    case kind::cancelled:
+      set_cancelled(std::move(other.reason_));
+      break;
+    case kind::empty:
+      break;
+    }
+    other.reset();
+  }
+
   /// A task that ends by `task_cancelled` has been cancelled; anything else is an error.
   void set_error_or_cancelled(std::exception_ptr error) noexcept {
     try {

@@ -91,6 +91,7 @@ class pool_call final : public pool_task {
     if constexpr (is_coroutine) {
       if (self.task_) {
         self.run = &run_ended;
+        self.task_.promise()->where = &self.outcome_;
         if (!self.task_.promise()->start(self, self.scope()))
           return;
       }
@@ -110,11 +111,8 @@ class pool_call final : public pool_task {
   }
 
   void ended(thread_state& thread) noexcept {
-    if constexpr (is_coroutine) {
-      if (task_.promise() != nullptr)
-        outcome_.take_over(task_.promise()->outcome);
+    if constexpr (is_coroutine)
       task_ = {};
-    }
     if (outcome_.failed())
       outcome_.set_error_or_cancelled(std::move(outcome_.error()));
     call_.reset();
