@@ -427,7 +427,7 @@ void pool_slot::go_on(thread_state& thread) noexcept {
     ended_here_ = true;
     return;
   }
-  pool_engine& pool = *pool_;
+  const pool_engine& pool = *pool_;
   // Acquire-release: P2, pairs with run_task.
   if (turn_.exchange(ended, std::memory_order_acq_rel) == runner_left)
     submit_accepted(*pool.home_, thread, *this);
