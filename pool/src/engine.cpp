@@ -18,6 +18,8 @@ namespace {
 
 /// Tasks that a slot runs in a row before it lets the runtime's other work run.
 constexpr unsigned batch = 64;
+/// After so many it looks whether there is any, as what its tasks have woken.
+constexpr unsigned glance = 8;
 
 } // namespace
 
@@ -259,7 +261,8 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
   packet callable;
   unsigned misses = 0;
   for (unsigned turns = 0;; ++turns) {
-    if (turns == batch && on_worker) {
+    if (on_worker && turns != 0 && turns % glance == 0 &&
+        (turns == batch || thread.self->has_visible_work())) {
       schedule_last(*pool.home_, thread, slot);
       return;
     }
@@ -370,7 +373,7 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
     pool.clearing_.store(false, std::memory_order_seq_cst);
   } while (pool.queue_->has_many_husks(pool) &&
            !pool.clearing_.exchange(true, std::memory_order_seq_cst));
-  pool.active_.fetch_sub(1, std::memory_order_seq_cst);   // P1
+  pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
   (void)pool.give_back(*slot);
 }
 
@@ -424,7 +427,7 @@ void pool_slot::go_on(thread_state& thread) noexcept {
     ended_here_ = true;
     return;
   }
-  pool_engine& pool = *pool_;
+  const pool_engine& pool = *pool_;
   // Acquire-release: P2, pairs with run_task.
   if (turn_.exchange(ended, std::memory_order_acq_rel) == runner_left)
     submit_accepted(*pool.home_, thread, *this);

@@ -91,7 +91,8 @@ class WEIR_API pool_watcher : public list_awaiter<pool_watcher> {
       : list_awaiter(&withdraw), pool_(std::move(pool)), what_(what) {}
 
   pool_watcher(pool_watcher&& unused) noexcept
-      : list_awaiter(std::move(unused)), pool_(std::move(unused.pool_)), what_(unused.what_) {}
+      : list_awaiter(std::move(static_cast<list_awaiter&>(unused))), pool_(std::move(unused.pool_)),
+        what_(unused.what_) {}
 
   template <class Promise>
   [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> parent) {
