@@ -12,25 +12,26 @@ void argument_wait::begin(scheduler& home, task<> waits) {
   submission_entry entry(home);
   auto* const block = new spawned_block<void>(home, std::move(waits));
   handle<void> before;
-  bool interrupted = false;
-  stop_reason reason;
+  bool given_up = false;
   {
     const std::scoped_lock lock(mutex_);
-    before = std::exchange(waits_, handle<void>(block));
-    interrupted = interrupted_;
-    reason = reason_;
+    given_up = interrupted_;
+    if (!given_up)
+      before = std::exchange(waits_, handle<void>(block));
   }
-  // Afterwards the next argument may be waited for, and the source be gone.
+  if (given_up) {
+    block->discard_unsubmitted(); // the coroutine's promise tells; the source may be gone then
+    return;
+  }
   try {
-    if (interrupted)
-      (void)block->scope().request_stop(reason);
-    else
-      entry.submit(*block);
+    entry.submit(
+        *block); // the next argument may be waited for, and the source gone, when it returns
   } catch (...) {
-    const std::scoped_lock lock(mutex_);
-    (void)waits_.give_up();
+    {
+      const std::scoped_lock lock(mutex_);
+      (void)waits_.give_up();
+    }
     block->discard_unsubmitted();
-    throw;
   }
 }
 
@@ -39,7 +40,6 @@ void argument_wait::interrupt(const stop_reason& reason) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     interrupted_ = true;
-    reason_ = reason;
     waits = std::move(waits_);
   }
   if (waits.valid())

@@ -371,7 +371,6 @@ class WEIR_API argument_wait {
   sync::mutex mutex_;
   handle<void> waits_;
   bool interrupted_ = false;
-  stop_reason reason_;
 };
 
 /// Tells the pool what has become of an argument, at the end of the coroutine that waits for it,
