@@ -59,6 +59,7 @@ struct pool_task::callback_run {
   ~callback_run() = default;
 
   task_scope scope;
+  result<void> outcome;
   task<> coroutine;
 };
 
@@ -170,9 +171,11 @@ bool pool_task::run_callback(const task_callback& callback, std::string_view whi
     return true;
   }
   run = next;
-  if (callback_->coroutine.promise() != nullptr &&
-      !callback_->coroutine.promise()->start(*this, callback_->scope))
-    return false;
+  if (auto* const promise = callback_->coroutine.promise(); promise != nullptr) {
+    promise->where = &callback_->outcome;
+    if (!promise->start(*this, callback_->scope))
+      return false;
+  }
   return callback_ended(which, thread);
 }
 
@@ -185,10 +188,8 @@ bool pool_task::callback_ended(std::string_view which, thread_state& thread) noe
     return false;
   }
   thread.current = nullptr;
-  if (auto* const promise = callback_->coroutine.promise(); promise != nullptr) {
-    if (promise->outcome.failed())
-      callback_threw(which, promise->outcome.error());
-  }
+  if (callback_->outcome.failed())
+    callback_threw(which, callback_->outcome.error());
   callback_.reset();
   return true;
 }
