@@ -48,6 +48,17 @@ void autoscaler::stop() noexcept {
   settings_->log(log_level::warning, logger, "auto_scale_worker closed");
 }
 
+void autoscaler::end() noexcept {
+  stop();
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stepper_ == nullptr || stepper_ == &this_thread())
+      return;
+  }
+  while (stepping_.load(std::memory_order_acquire) != 0) // pairs with take_step
+    sync::futex_wait(stepping_, 1);
+}
+
 void autoscaler::arm_next(thread_state& thread) noexcept {
   scheduler& home = engine_->home();
   arm(home, thread, deadline_after(now_of(home), plan_.interval));
@@ -59,7 +70,8 @@ job* autoscaler::fire_step(timer& self, thread_state&) noexcept {
 
 void autoscaler::run_step(job& self, thread_state& thread) noexcept {
   auto& scaler = static_cast<autoscaler&>(self);
-  (void)scaler.step();
+  if (scaler.begin_step(true))
+    (void)scaler.take_step();
   std::shared_ptr<autoscaler> keep;
   const std::scoped_lock lock(scaler.mutex_);
   if (scaler.runs_)
@@ -69,9 +81,19 @@ void autoscaler::run_step(job& self, thread_state& thread) noexcept {
 }
 
 std::ptrdiff_t autoscaler::step() {
-  // Acquire: pairs with the release below; the last step's samples are seen.
-  if (stepping_.exchange(true, std::memory_order_acquire))
-    return 0;
+  return begin_step(false) ? take_step() : 0;
+}
+
+bool autoscaler::begin_step(bool timed) noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (stepper_ != nullptr || (timed && !runs_))
+    return false;
+  stepper_ = &this_thread();
+  stepping_.store(1, std::memory_order_relaxed); // the mutex orders it
+  return true;
+}
+
+std::ptrdiff_t autoscaler::take_step() {
   std::ptrdiff_t delta = 0;
   try {
     delta = decide();
@@ -81,7 +103,13 @@ std::ptrdiff_t autoscaler::step() {
   } catch (...) {
     settings_->log(log_level::error, logger, "the policy of an autoscale_pool has thrown");
   }
-  stepping_.store(false, std::memory_order_release);
+  {
+    const std::scoped_lock lock(mutex_);
+    stepper_ = nullptr;
+    // Under the mutex, so that no later step has begun. Release: pairs with end.
+    stepping_.store(0, std::memory_order_release);
+    sync::futex_wake_all(stepping_);
+  }
   return delta;
 }
 

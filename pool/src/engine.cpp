@@ -29,7 +29,8 @@ pool_engine::pool_engine(scheduler& home, std::shared_ptr<queue_core> queue,
       time_mask_(time_every == 0 ? ~std::uint64_t{0} : std::bit_ceil(time_every) - 1) {}
 
 pool_engine::~pool_engine() {
-  (void)queue_->detach(*this);
+  queue_->detach(*this);
+  queue_->forget(*this);
   for (auto& chunk : chunks_)
     delete[] chunk.load(std::memory_order_acquire); // pairs with make_chunk
 }
@@ -83,12 +84,13 @@ void pool_engine::admit(thread_state& thread, packet& callable) {
 
 void pool_engine::take_back_count() noexcept {
   accepted_.fetch_sub(1, std::memory_order_seq_cst);
-  settle_if_closing();
+  settle_all();
 }
 
 bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
   require_open();
   w.pool = this;
+  w.item->belong_to(*queue_); // Q3
   if (!queue_->reserve_or_wait(w))
     return false;
   admit(thread, *w.item);
@@ -98,27 +100,40 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
 void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
   if (time_mask_ == 0)
     item.stamp = now();
-  item.belong_to(*queue_);
+  push_surely(item);
+  see_to_slot(thread);
+}
+
+template <class Task>
+void pool_engine::push_surely(Task& task) noexcept {
   for (;;) {
     try {
-      queue_->push(item);
-      break;
+      queue_->push(task);
+      return;
     } catch (...) {
       sync::yield_thread(); // accepted long ago: wait for memory
     }
   }
-  see_to_slot(thread);
+}
+
+template <class Task>
+void pool_engine::put_back(thread_state& thread, Task& task) noexcept {
+  push_surely(task);
+  see_to_others(thread);
 }
 
 void pool_engine::see_to_slot(thread_state& thread) noexcept {
-  if (has_free_slot() && acquire()) {
+  if (has_free_slot() && acquire())
     activate(thread);
-  } else if (queue_->shared()) [[unlikely]] {
-    for (const auto& pool : queue_->pools()) {
-      if (pool->acquire()) {
-        pool->activate(thread);
-        return;
-      }
+  else if (queue_->shared()) [[unlikely]]
+    see_to_others(thread);
+}
+
+void pool_engine::see_to_others(thread_state& thread) noexcept {
+  for (const auto& pool : queue_->pools()) {
+    if (pool->acquire()) {
+      pool->activate(thread);
+      return;
     }
   }
 }
@@ -138,7 +153,7 @@ bool pool_engine::acquire() noexcept {
   // Seq_cst: P1.
   auto seen = active_.load(std::memory_order_seq_cst);
   do {
-    if (seen >= target_.load(std::memory_order_relaxed))
+    if (seen >= target_.load(std::memory_order_seq_cst))
       return false;
   } while (!active_.compare_exchange_weak(seen, seen + 1, std::memory_order_seq_cst));
   auto peak = peak_.load(std::memory_order_relaxed); // a figure
@@ -156,14 +171,27 @@ bool pool_engine::lower_surplus() noexcept {
   return false;
 }
 
-bool pool_engine::give_back(pool_slot& slot) noexcept {
+bool pool_engine::give_back(pool_slot& slot, thread_state& thread) noexcept {
   // P1: after `active_` was lowered.
-  if (slot.duty_ == pool_slot::duty::run && queue_->waiting(*this) > 0 && acquire())
-    return false;
+  if (queue_->waiting(*this) > 0) {
+    if (acquire())
+      return false;
+    if (queue_->shared())
+      see_to_others(thread);
+  }
+  release_slot(slot);
+  return true;
+}
+
+void pool_engine::end_help(pool_slot& slot) noexcept {
+  helpers_.fetch_sub(1, std::memory_order_seq_cst); // P4; `keep_` holds the engine
+  release_slot(slot);
+}
+
+void pool_engine::release_slot(pool_slot& slot) noexcept {
   const auto keep = std::move(slot.keep_); // maybe the last share
   put_free(slot);
   settle_if_closing();
-  return true;
 }
 
 pool_slot& pool_engine::occupy(pool_slot::duty what) noexcept {
@@ -181,8 +209,8 @@ pool_slot* pool_engine::slot_at(std::uint32_t index) const noexcept {
   const std::uint64_t place = std::uint64_t{index} + first_chunk;
   const auto chunk =
       static_cast<std::uint32_t>(std::bit_width(place) - std::bit_width(first_chunk));
-  // Acquire: pairs with make_chunk.
-  pool_slot* const slots = chunks_[chunk].load(std::memory_order_acquire);
+  // Acquire: pairs with make_chunk. Seq_cst: P5.
+  pool_slot* const slots = chunks_[chunk].load(std::memory_order_seq_cst);
   return slots == nullptr ? nullptr : slots + (place - (std::uint64_t{first_chunk} << chunk));
 }
 
@@ -201,8 +229,8 @@ void pool_engine::make_chunk(std::uint32_t chunk) noexcept {
     made[i].index_ = static_cast<std::uint32_t>(count - first_chunk + i);
   }
   pool_slot* none = nullptr;
-  // Release: pairs with slot_at.
-  if (!chunks_[chunk].compare_exchange_strong(none, made, std::memory_order_acq_rel,
+  // Release: pairs with slot_at. Seq_cst: P5.
+  if (!chunks_[chunk].compare_exchange_strong(none, made, std::memory_order_seq_cst,
                                               std::memory_order_relaxed))
     delete[] made;
 }
@@ -218,8 +246,8 @@ pool_slot& pool_engine::free_slot() noexcept {
                                     std::memory_order_acq_rel, std::memory_order_acquire))
       return slot;
   }
-  // Relaxed: a number of one's own. Who iterates takes chunks that are missing for empty.
-  const auto index = slots_.fetch_add(1, std::memory_order_relaxed);
+  // Seq_cst: P5. Who iterates takes chunks that are missing for empty.
+  const auto index = slots_.fetch_add(1, std::memory_order_seq_cst);
   for (;;) {
     if (pool_slot* const slot = slot_at(index))
       return *slot;
@@ -239,7 +267,7 @@ void pool_engine::put_free(pool_slot& slot) noexcept {
 
 template <class F>
 void pool_engine::for_each_slot(const F& f) const noexcept {
-  const auto count = slots_.load(std::memory_order_relaxed);
+  const auto count = slots_.load(std::memory_order_seq_cst); // P5
   for (std::uint32_t i = count; i != 0; --i) {
     if (pool_slot* const slot = slot_at(i - 1))
       f(*slot);
@@ -252,8 +280,11 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
   const bool on_worker = thread.home == pool.home_;
   // What a task wakes must not wait for the end of this run.
   thread.chain_budget = 0;
-  if (slot.duty_ == duty::clear) {
-    clear(&slot, thread);
+  if (slot.duty_ == duty::clear || slot.duty_ == duty::leave) {
+    if (slot.duty_ == duty::clear)
+      clear(&slot, thread);
+    else
+      pool.end_help(slot);
     if (on_worker)
       thread.count_ended(); // last, see task_block::retire
     return;
@@ -268,16 +299,25 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
     }
     if (slot.duty_ == duty::run && pool.lower_surplus()) {
       slot.give_room(thread);
-      if (pool.give_back(slot))
+      if (pool.give_back(slot, thread))
         break;
       continue;
+    }
+    if (slot.duty_ == duty::sweep && slot.takes_from_others()) {
+      slot.give_room(thread);
+      pool.end_help(slot);
+      break;
     }
     pool_item* const item = pool.queue_->take(callable);
     slot.give_room(thread);
     if (item == nullptr) {
-      if (pool.queue_->waiting(pool) <= 0) {
+      if (!slot.expects_more()) {
+        if (slot.duty_ == duty::sweep) {
+          pool.end_help(slot);
+          break;
+        }
         pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
-        if (pool.give_back(slot))
+        if (pool.give_back(slot, thread))
           break;
         continue;
       }
@@ -291,6 +331,13 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
         }
       }
       continue;
+    }
+    if (slot.takes_from_others()) [[unlikely]] {
+      if (item == in_packet())
+        pool.put_back(thread, callable);
+      else
+        pool.put_back(thread, *item);
+      continue; // and leaves
     }
     if (item == in_packet())
       slot.run_packet(callable, thread);
@@ -307,22 +354,21 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   counted_ = !item.is_husk();
   if (counted_)
     pool.queue_->count_taken();
-  pool.settle_if_closing();
-  if (item.stamp != pool_item::not_measured) {
+  pool.settle_all();
+  if (counted_ && item.stamp != pool_item::not_measured) {
     const auto now = pool.now();
     pool.queue_delay_.record(std::chrono::nanoseconds(now - item.stamp));
     item.stamp = now;
   }
   item.come_into(*this);
-  if (task_block* const block = item.block()) // release: pairs with stop_running
-    task_.store(reinterpret_cast<std::uintptr_t>(block), std::memory_order_release);
+  if (task_block* const block = item.block()) // release: pairs with stop_running; seq_cst: P5
+    task_.store(reinterpret_cast<std::uintptr_t>(block), std::memory_order_seq_cst);
   ended_here_ = false;
   // Relaxed: nobody else uses these before the task runs.
   turn_.store(with_runner, std::memory_order_relaxed);
   runner_.store(&thread, std::memory_order_relaxed);
   if (thread.home == pool.home_) {
-    thread.discarding = duty_ == duty::sweep || pool.cancelling_.load(std::memory_order_relaxed) ||
-                        pool.home_->current_state() >= scheduler::state::stopping;
+    thread.discarding = discards();
     thread.self->count_spawned(1); // S1
   }
   job& work = item.work();
@@ -335,14 +381,27 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
 }
 
 bool pool_slot::discards() const noexcept {
-  return duty_ == duty::sweep || pool_->cancelling_.load(std::memory_order_relaxed) ||
-         pool_->home_->current_state() >= scheduler::state::stopping;
+  if (duty_ == duty::sweep || pool_->home_->current_state() >= scheduler::state::stopping)
+    return true;
+  const auto flags = pool_->flags_.load(std::memory_order_seq_cst); // P5
+  return (flags & pool_engine::abandoned_flag) != 0 ||
+         ((flags & pool_engine::cancelling_flag) != 0 && !pool_->has_others());
+}
+
+bool pool_slot::expects_more() const noexcept {
+  return duty_ == duty::sweep ? !pool_->queue_->empty(*pool_) : pool_->queue_->waiting(*pool_) > 0;
+}
+
+bool pool_slot::takes_from_others() const noexcept {
+  const bool for_nobody = duty_ == duty::sweep || (pool_->flags_.load(std::memory_order_seq_cst) &
+                                                   pool_engine::abandoned_flag) != 0;
+  return for_nobody && pool_->has_others();
 }
 
 void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
   bump(taken_);
   pool_->queue_->count_taken();
-  pool_->settle_if_closing();
+  pool_->settle_all();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
     thread.discarding = discards();
@@ -358,31 +417,45 @@ void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
 
 void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
   pool_engine& pool = *slot->pool_;
+  // Counted and kept apart from the slot, which another thread may let go on to its end.
+  const auto keep = slot->keep_;
+  pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
+  slot->duty_ = duty::leave;
+  bool found = true;
   do {
     pool_item* husk = pool.queue_->take_husks();
+    found = husk != nullptr;
     while (husk != nullptr) {
       pool_item& item = *husk;
       husk = item.next;
       if (slot->run_task(item, thread))
         continue;
       // Somebody is still at cancelling it, and lets that slot go on.
-      pool.acquire_anyway();
-      slot = &pool.occupy(duty::clear);
+      pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
+      slot = &pool.occupy(duty::leave);
     }
     // Seq_cst: pairs with clear_husks; who found this under way has counted its husk before.
     pool.clearing_.store(false, std::memory_order_seq_cst);
-  } while (pool.queue_->has_many_husks(pool) &&
+  } while (found && pool.queue_->has_many_husks(pool) &&
            !pool.clearing_.exchange(true, std::memory_order_seq_cst));
-  pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
-  (void)pool.give_back(*slot);
+  pool.helpers_.fetch_sub(1, std::memory_order_seq_cst); // the slot is still counted
+  pool.end_help(*slot);
 }
 
-void pool_engine::clear_husks(thread_state& thread) noexcept {
+bool pool_engine::clear_husks(thread_state& thread) noexcept {
   // Seq_cst: after the husk was counted; pairs with clear.
   if (clearing_.exchange(true, std::memory_order_seq_cst))
-    return;
-  acquire_anyway();
+    return true;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (drained_) {
+      clearing_.store(false, std::memory_order_seq_cst);
+      return false;
+    }
+    helpers_.fetch_add(1, std::memory_order_seq_cst);
+  }
   activate(thread, pool_slot::duty::clear);
+  return true;
 }
 
 void leave_slot(pool_item& item, task_end how) noexcept {
@@ -437,31 +510,37 @@ void pool_slot::go_on(thread_state& thread) noexcept {
 
 std::size_t pool_engine::scale(std::int64_t by, std::size_t least, std::size_t most,
                                bool hard) noexcept {
-  auto before = target_.load(std::memory_order_relaxed);
+  std::uint64_t before = 0;
   std::uint64_t wanted = 0;
-  do {
+  {
+    const std::scoped_lock lock(mutex_);
+    before = target_.load(std::memory_order_relaxed); // P7
+    if (closing())
+      return static_cast<std::size_t>(before);
     // Without overflow: both are far below 2^63.
     const auto sum = static_cast<std::int64_t>(before) +
                      std::clamp<std::int64_t>(by, -(std::int64_t{1} << 40), std::int64_t{1} << 40);
     wanted = static_cast<std::uint64_t>(
         std::clamp(sum, static_cast<std::int64_t>(least), static_cast<std::int64_t>(most)));
-    // Seq_cst: P1, before see_to_waiting looks who waits.
-  } while (!target_.compare_exchange_weak(before, wanted, std::memory_order_seq_cst));
-  thread_state& thread = this_thread();
-  queue_->capacity_changed(static_cast<std::int64_t>(wanted) - static_cast<std::int64_t>(before),
-                           thread);
-  if (wanted > before) {
-    see_to_waiting(thread);
-  } else if (hard && wanted < before) {
-    const auto busy = std::min<std::uint64_t>(running(), before);
-    if (busy > wanted)
-      stop_running(static_cast<std::size_t>(busy - wanted));
+    target_.store(wanted, std::memory_order_seq_cst); // P1, before see_to_waiting looks who waits
   }
+  limit_changed(before, wanted, hard);
   return static_cast<std::size_t>(wanted);
 }
 
-void pool_engine::set_target(std::size_t target, bool hard) noexcept {
-  (void)scale(0, target, target, hard);
+void pool_engine::limit_changed(std::uint64_t before, std::uint64_t now, bool hard) noexcept {
+  if (now == before)
+    return;
+  thread_state& thread = this_thread();
+  queue_->capacity_changed(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before),
+                           thread);
+  if (now > before) {
+    see_to_waiting(thread);
+  } else if (hard) {
+    const auto busy = std::min<std::uint64_t>(running(), before);
+    if (busy > now)
+      stop_running(static_cast<std::size_t>(busy - now));
+  }
 }
 
 std::size_t pool_engine::stop_running(std::size_t at_most) noexcept {
@@ -469,7 +548,7 @@ std::size_t pool_engine::stop_running(std::size_t at_most) noexcept {
   for_each_slot([&](pool_slot& slot) {
     if (stopped == at_most)
       return;
-    auto seen = slot.task_.load(std::memory_order_relaxed);
+    auto seen = slot.task_.load(std::memory_order_seq_cst); // P5
     // Acquire: pairs with run_task. A task that is pinned by another thread is stopped by that one.
     if (seen == 0 || (seen & 1) != 0 ||
         !slot.task_.compare_exchange_strong(seen, seen | 1, std::memory_order_acq_rel,
@@ -554,6 +633,7 @@ void pool_engine::set_paused(bool paused) noexcept {
 }
 
 void pool_engine::open(std::size_t target) {
+  std::uint64_t before = 0;
   {
     const std::scoped_lock lock(mutex_);
     if (closing()) {
@@ -561,48 +641,70 @@ void pool_engine::open(std::size_t target) {
         throw_error(errc::pool_closed,
                     "the pool is still closing: await close() before it is started again");
       drained_ = false;
-      cancelling_.store(false, std::memory_order_relaxed);
       drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
+      flags_.store(0, std::memory_order_seq_cst);        // P4
+    } else {
+      flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
     }
-    flags_.store(0, std::memory_order_seq_cst); // P4
+    before = target_.load(std::memory_order_relaxed); // P7
+    if (before < target)
+      target_.store(target, std::memory_order_seq_cst); // P1
   }
-  const auto now = this->target();
-  if (now < target)
-    set_target(target, false);
+  limit_changed(before, std::max<std::uint64_t>(before, target), false);
 }
 
 void pool_engine::close() noexcept {
-  flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
+  {
+    const std::scoped_lock lock(mutex_);
+    if (closing())
+      return;
+    queue_->closing_began();                                 // P4, before "closed"
+    flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
+  }
   settle();
 }
 
 void pool_engine::cancel_waiting() noexcept {
-  if (queue_->shared() || queue_->empty(*this))
-    return;
-  cancelling_.store(true, std::memory_order_relaxed); // sweeping sees to what misses it
-  acquire_anyway();
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!closing() || drained_ || has_others())
+      return;
+    flags_.fetch_or(cancelling_flag, std::memory_order_seq_cst); // P5, before it looks what waits
+    if (queue_->empty(*this))
+      return;
+    helpers_.fetch_add(1, std::memory_order_seq_cst);
+  }
   activate(this_thread(), pool_slot::duty::sweep);
 }
 
 void pool_engine::abandon() noexcept {
-  flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
-  if (queue_->shared()) {
-    const bool last = queue_->detach(*this);
-    if (!last) {
-      {
-        const std::scoped_lock lock(mutex_);
-        abandoned_ = true;
-      }
-      set_target(0, true);
-    } else {
-      cancelling_.store(true, std::memory_order_relaxed);
-      acquire_anyway();
-      activate(this_thread(), pool_slot::duty::sweep);
-    }
-  } else {
-    cancel_waiting();
+  std::uint64_t slots = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!closing())
+      queue_->closing_began();
+    flags_.fetch_or(closed_flag | abandoned_flag, std::memory_order_seq_cst); // P4, P5
+    slots = target_.exchange(0, std::memory_order_seq_cst);
   }
+  queue_->detach(*this);
+  limit_changed(slots, 0, false);
+  bool sweep = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    sweep = !has_others() && !queue_->empty(*this);
+    if (sweep) {
+      helpers_.fetch_add(1, std::memory_order_seq_cst);
+      if (std::exchange(drained_, false)) { // others that shared the queue have left something
+        drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
+        queue_->closing_began();
+      }
+    }
+  }
+  if (sweep)
+    activate(this_thread(), pool_slot::duty::sweep);
   stop_running();
+  if (queue_->shared())
+    settle_all(); // a closing one may be alone now
   settle();
 }
 
@@ -614,26 +716,47 @@ bool pool_engine::drained() const noexcept {
 void pool_engine::settle() noexcept {
   woken_list woken;
   std::uint64_t slots = 0;
+  bool sweep = false;
   {
     const std::scoped_lock lock(mutex_);
     if (!closing() || drained_)
       return;
-    // In this order: a task goes from "waits for room" to "waits" to "in a slot". All seq_cst: P4.
-    if (room_waiters_.load(std::memory_order_seq_cst) != 0 ||
-        (!abandoned_ && queue_->waiting(*this) > 0))
-      return;
-    until_empty_.move_all_to(woken);
-    if (active_.load(std::memory_order_seq_cst) == 0) {
+    // In this order: a task goes from "waits for room" to "waits" to "husk" or "in a slot". All
+    // seq_cst: P4.
+    const bool others = has_others();
+    const bool room_wanted = room_waiters_.load(std::memory_order_seq_cst) != 0;
+    const bool cares = !others || (flags_.load(std::memory_order_relaxed) & abandoned_flag) == 0;
+    const bool waits = cares && queue_->waiting(*this) > 0;
+    const bool left = !others && !queue_->empty(*this);
+    const bool used = active_.load(std::memory_order_seq_cst) != 0 ||
+                      helpers_.load(std::memory_order_seq_cst) != 0;
+    if (!room_wanted && !waits)
+      until_empty_.move_all_to(woken);
+    if (!used && left && (!waits || target_.load(std::memory_order_relaxed) == 0)) {
+      sweep = true; // no slot will come to it
+      helpers_.fetch_add(1, std::memory_order_seq_cst);
+    } else if (!used && !room_wanted && !waits) {
       drained_ = true;
+      queue_->closing_ended();
       slots = target_.exchange(0, std::memory_order_seq_cst);
       until_drained_.move_all_to(woken);
       drained_word_.store(1, std::memory_order_relaxed); // the mutex orders it
       sync::futex_wake_all(drained_word_);
     }
   }
-  if (slots != 0)
-    queue_->capacity_changed(-static_cast<std::int64_t>(slots), this_thread());
+  if (sweep)
+    activate(this_thread(), pool_slot::duty::sweep);
+  limit_changed(slots, 0, false);
   woken.complete_all();
+}
+
+void pool_engine::settle_all() noexcept {
+  if (!queue_->shared()) {
+    settle_if_closing();
+  } else if (queue_->any_closing()) {
+    for (const auto& pool : queue_->pools())
+      pool->settle_if_closing();
+  }
 }
 
 void pool_engine::wait_drained() noexcept {

@@ -37,8 +37,8 @@ class fifo_queue final : public front_queue {
   }
 
   pool_item* pop(packet& callable) noexcept override {
-    // Relaxed: who misses what is being moved takes a later one, as if it had come first.
-    if (first_.load(std::memory_order_relaxed) != nullptr) {
+    // Acquire: pairs with take_husks. Who misses its mark takes one later item at the most.
+    if (first_.load(std::memory_order_acquire) != nullptr) {
       const taking_flag::guard guard(taking_);
       if (moved* const oldest = first_.load(std::memory_order_relaxed)) {
         first_.store(oldest->next, std::memory_order_relaxed);
@@ -53,7 +53,9 @@ class fifo_queue final : public front_queue {
   pool_item* take_husks() noexcept override {
     const taking_flag::guard guard(taking_);
     pool_item* husks = nullptr;
-    moved* first = first_.load(std::memory_order_relaxed);
+    // Marked before anything leaves the queue: who pops meanwhile waits, and finds what was moved.
+    // Seq_cst: so that no removal below comes before it.
+    moved* first = first_.exchange(&moving_, std::memory_order_seq_cst);
     moved** end = &first;
     while (moved* const at = *end) {
       if (!take_husk(at->what, husks)) {
@@ -75,7 +77,7 @@ class fifo_queue final : public front_queue {
       *end = place.release();
       end = &(*end)->next;
     }
-    first_.store(first, std::memory_order_relaxed);
+    first_.store(first, std::memory_order_release); // pairs with pop
     return husks;
   }
 
@@ -105,6 +107,7 @@ class fifo_queue final : public front_queue {
 
   moodycamel::ConcurrentQueue<packet> queue_;
   alignas(sync::line_size) sync::atomic<moved*> first_{nullptr};
+  moved moving_; // a mark
   taking_flag taking_;
 };
 

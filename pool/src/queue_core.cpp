@@ -28,26 +28,35 @@ queue_core::~queue_core() = default;
 
 void queue_core::attach(const std::shared_ptr<pool_engine>& pool) {
   const std::scoped_lock lock(mutex_);
-  for (const auto* other : attached_) {
-    if (&other->home() != &pool->home())
+  for (const auto& other : pools_) {
+    if (&other.engine->home() != &pool->home())
       throw_error(errc::invalid_option, "pools that share a queue must belong to the same runtime");
   }
   pools_.reserve(pools_.size() + 1);
-  attached_.push_back(pool.get());
-  pools_.push_back(pool);
-  if (attached_.size() > 1 || accepted_before_ != 0)
+  counted_.push_back(pool.get());
+  pools_.push_back({pool.get(), pool});
+  if (counted_.size() > 1 || accepted_before_ != 0)
     shared_.store(true, std::memory_order_seq_cst);
+  pool_count_.fetch_add(1, std::memory_order_seq_cst);
 }
 
-bool queue_core::detach(pool_engine& pool) noexcept {
+void queue_core::detach(const pool_engine& pool) noexcept {
   const std::scoped_lock lock(mutex_);
-  const auto at = std::find(attached_.begin(), attached_.end(), &pool);
-  if (at != attached_.end()) {
-    accepted_before_ += pool.accepted_.load(std::memory_order_seq_cst);
-    pools_.erase(pools_.begin() + (at - attached_.begin()));
-    attached_.erase(at);
-  }
-  return attached_.empty();
+  const auto at = std::find_if(pools_.begin(), pools_.end(),
+                               [&](const member& each) { return each.engine == &pool; });
+  if (at == pools_.end())
+    return;
+  pools_.erase(at);
+  pool_count_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void queue_core::forget(const pool_engine& pool) noexcept {
+  const std::scoped_lock lock(mutex_);
+  const auto at = std::find(counted_.begin(), counted_.end(), &pool);
+  if (at == counted_.end())
+    return;
+  accepted_before_ += pool.accepted_.load(std::memory_order_seq_cst);
+  counted_.erase(at);
 }
 
 std::vector<std::shared_ptr<pool_engine>> queue_core::pools() const noexcept {
@@ -55,8 +64,9 @@ std::vector<std::shared_ptr<pool_engine>> queue_core::pools() const noexcept {
     try {
       std::vector<std::shared_ptr<pool_engine>> all;
       const std::scoped_lock lock(mutex_);
-      for (const auto& weak : pools_) {
-        if (auto pool = weak.lock())
+      all.reserve(pools_.size()); // now: a share must not be let go of under the lock
+      for (const auto& each : pools_) {
+        if (auto pool = each.share.lock())
           all.push_back(std::move(pool));
       }
       return all;
@@ -73,7 +83,7 @@ std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
     return static_cast<std::int64_t>(seen_by.accepted_.load(std::memory_order_seq_cst)) - gone;
   const std::scoped_lock lock(mutex_);
   std::uint64_t accepted = accepted_before_;
-  for (const auto* pool : attached_)
+  for (const auto* pool : counted_)
     accepted += pool->accepted_.load(std::memory_order_seq_cst);
   return static_cast<std::int64_t>(accepted) - gone;
 }
@@ -89,22 +99,27 @@ void queue_core::withdrawn(thread_state& thread) noexcept {
   husks_.fetch_add(1, std::memory_order_seq_cst);
   count_taken();
   room_freed(thread);
-  std::shared_ptr<pool_engine> any;
+  if (shared()) {
+    const auto all = pools();
+    for (const auto& pool : all)
+      pool->settle_if_closing();
+    for (const auto& pool : all) {
+      if (!has_many_husks(*pool) || pool->clear_husks(thread))
+        return;
+    }
+    return;
+  }
+  std::shared_ptr<pool_engine> only;
   {
     const std::scoped_lock lock(mutex_);
-    for (std::size_t i = 0; any == nullptr && i < pools_.size(); ++i)
-      any = pools_[i].lock();
+    if (!pools_.empty())
+      only = pools_.front().share.lock();
   }
-  if (any == nullptr)
+  if (only == nullptr)
     return; // whoever ends the last pool takes everything out
-  if (shared()) {
-    for (const auto& pool : pools())
-      pool->settle_if_closing();
-  } else {
-    any->settle_if_closing();
-  }
-  if (has_many_husks(*any))
-    any->clear_husks(thread);
+  only->settle_if_closing();
+  if (has_many_husks(*only))
+    (void)only->clear_husks(thread);
 }
 
 bool queue_core::has_many_husks(const pool_engine& seen_by) const noexcept {
@@ -116,9 +131,9 @@ bool queue_core::has_many_husks(const pool_engine& seen_by) const noexcept {
 // Room.
 
 std::uint64_t queue_core::capacity() const noexcept {
-  // Relaxed: whoever raises it looks for waiters afterwards, under the mutex.
+  // Seq_cst: Q2, whoever raises it looks for waiters afterwards.
   const auto slots =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(0, slots_.load(std::memory_order_relaxed)));
+      static_cast<std::uint64_t>(std::max<std::int64_t>(0, slots_.load(std::memory_order_seq_cst)));
   return max_waiting_ > count_mask - 1 - slots ? count_mask - 1 : slots + max_waiting_;
 }
 
@@ -195,6 +210,7 @@ queue_core::admission queue_core::next_admission() noexcept {
 
 void queue_core::admit(thread_state& thread, const admission& next) noexcept {
   next.pool->push_accepted(thread, *next.item);
+  next.pool->settle_if_closing(); // P4: behind its last slot, maybe
   // Only a waiter with something to resume is still there: nobody else resumes it.
   if (next.resume.home == nullptr)
     return;
@@ -221,22 +237,29 @@ void queue_core::room_freed(thread_state& thread) noexcept {
       seen = room_.load(std::memory_order_relaxed);
       continue;
     }
-    // Release: pairs with try_reserve; acquire-release: Q2, pairs with reserve_or_wait.
-    if (room_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
-                                    std::memory_order_relaxed))
-      return;
+    // Release: pairs with try_reserve and reserve_or_wait. Seq_cst: Q2, pairs with
+    // capacity_changed.
+    if (!room_.compare_exchange_weak(seen, seen - 1, std::memory_order_seq_cst,
+                                     std::memory_order_relaxed))
+      continue;
+    if ((seen & waiters_flag) != 0 && (seen & count_mask) <= capacity()) [[unlikely]]
+      admit_waiting(thread); // the limit was raised just now
+    return;
   }
 }
 
 void queue_core::capacity_changed(std::int64_t by, thread_state& thread) noexcept {
-  slots_.fetch_add(by, std::memory_order_relaxed); // see capacity
-  if (!bounded() || by <= 0)
-    return;
+  slots_.fetch_add(by, std::memory_order_seq_cst); // Q2
+  if (bounded() && by > 0)
+    admit_waiting(thread);
+}
+
+void queue_core::admit_waiting(thread_state& thread) noexcept {
   for (;;) {
     admission next;
     {
       const std::scoped_lock lock(mutex_);
-      auto seen = room_.load(std::memory_order_relaxed);
+      auto seen = room_.load(std::memory_order_seq_cst); // Q2
       do {
         if (first_ == nullptr || (seen & count_mask) >= capacity())
           return;

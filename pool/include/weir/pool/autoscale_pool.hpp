@@ -65,8 +65,12 @@ class autoscale_pool : public detail::queued_pool<Queue> {
       start();
   }
 
-  /// Stops the steps, then as of `fixed_pool`.
-  ~autoscale_pool() { scaler_->stop(); }
+  /// Stops the steps, waits for one that is being taken on another thread, also on a worker; then
+  /// as of `fixed_pool`.
+  ~autoscale_pool() {
+    if (!detail::is_forked(this->engine().home()))
+      scaler_->end();
+  }
 
   /// As `fixed_pool::start`, with `min_size` slots; the first step comes after one interval.
   void start() {

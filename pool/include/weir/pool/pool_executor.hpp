@@ -93,6 +93,8 @@ class executor_run : suspension {
       state_ = std::make_shared<shared>(*this);
       on_.post(posted_call(state_));
     } catch (...) {
+      if (state_ != nullptr && !state_->claim())
+        return commit(); // the call was kept and is made all the same, or has been given up
       retract();
       throw;
     }

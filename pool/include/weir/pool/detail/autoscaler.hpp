@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -35,8 +36,10 @@ class WEIR_API autoscaler final : public std::enable_shared_from_this<autoscaler
 
   /// The first step comes after one interval. Does nothing if it runs already.
   void start();
-  /// Does nothing if it does not run.
+  /// Does nothing if it does not run. Does not wait for a step that is being taken.
   void stop() noexcept;
+  /// Stops, and waits until no step is being taken, unless this is called by one.
+  void end() noexcept;
   /// One step now. If another one is being taken just now, does nothing.
   /// \return by how much the limit has changed.
   std::ptrdiff_t step();
@@ -47,13 +50,16 @@ class WEIR_API autoscaler final : public std::enable_shared_from_this<autoscaler
   static job* fire_step(timer& self, thread_state& thread) noexcept;
   static void run_step(job& self, thread_state& thread) noexcept;
   void arm_next(thread_state& thread) noexcept;
+  /// \return whether this thread is to take the step now.
+  [[nodiscard]] bool begin_step(bool timed) noexcept;
+  [[nodiscard]] std::ptrdiff_t take_step();
   std::ptrdiff_t decide();
 
   const std::shared_ptr<pool_engine> engine_;
   const std::shared_ptr<const pool_settings> settings_;
   const autoscale_plan plan_;
 
-  sync::atomic<bool> stepping_{false};
+  sync::atomic<std::uint32_t> stepping_{0};
   // Of who steps.
   std::vector<autoscale_sample> samples_;
   std::size_t since_grown_ = autoscale_input::never;
@@ -61,6 +67,7 @@ class WEIR_API autoscaler final : public std::enable_shared_from_this<autoscaler
 
   sync::mutex mutex_;
   bool runs_ = false;
+  thread_state* stepper_ = nullptr;
   std::shared_ptr<autoscaler> keep_; // while the timer is armed or its step is on its way
 };
 

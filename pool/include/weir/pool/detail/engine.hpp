@@ -9,15 +9,27 @@
 /// pushed,
 ///     and activates a slot if fewer than `target_` are. A slot that finds nothing is given back
 ///     and then looks whether anybody waits (both sequentially consistent): one of the two sees the
-///     other, so that no task waits while a slot is free.
+///     other, so that no task waits while a slot is free. `target_` is raised before who waits is
+///     looked at, by the same order. Slots that only take husks or what is to be cancelled out of
+///     the queue are counted in `helpers_`, not here: they take no task's place. If pools share the
+///     queue, a slot that leaves although somebody waits tells the others.
 /// P2  A slot is a job of the runtime. It picks its task when a worker runs it, not before, runs
 ///     tasks in a row as long as they end at once, and is left alone by its worker when its task is
 ///     suspended: whoever ends the task lets the slot go on.
 /// P3  Control does not travel through the queue: `target_` is lowered at once, and a slot above it
 ///     is given back when its task has ended.
-/// P4  A pool is drained when it is closed and nothing waits, neither for a slot nor for room, and
-///     no slot is in use. "Closed" is looked at after a task was counted, and the count after
-///     "closed" was set, all sequentially consistent: no task gets in behind a drained pool.
+/// P4  A pool is drained when it is closed and nothing waits, neither for a slot nor for room, no
+///     husk is left in a queue of its own, and no slot is in use. "Closed" is looked at after a
+///     task was counted, and the count after "closed" was set, all sequentially consistent: no task
+///     gets in behind a drained pool. Whoever changes one of these looks for closing pools. If
+///     something is left then that no slot will take, a sweep is begun; so it does not matter who
+///     got in between the last slot and the close.
+/// P5  A slot that has taken a task stores it in `task_` and then looks whether it is to be
+///     cancelled. Who cancels says so in `flags_` and then looks at the slots, all sequentially
+///     consistent: one of the two sees the other.
+/// P6  What a closing pool has taken may belong to another pool that has come to the queue since.
+///     The other one came before it submitted; so a look after the task was taken is enough.
+/// P7  `target_` and "closed" change under the mutex: the limit of a closed pool stays 0.
 #pragma once
 
 #include <weir/clock.hpp>
@@ -59,7 +71,12 @@ class pool_slot final : public accepted_job {
   /// Runs one task. \return whether it has ended.
   [[nodiscard]] bool run_task(pool_item& item, thread_state& thread) noexcept;
   void run_packet(packet& callable, thread_state& thread) noexcept;
+  /// Whether its task is to be cancelled: P5.
   [[nodiscard]] bool discards() const noexcept;
+  /// Whether there may be more for it in the queue.
+  [[nodiscard]] bool expects_more() const noexcept;
+  /// Whether what it takes now is for other pools: P6.
+  [[nodiscard]] bool takes_from_others() const noexcept;
   /// Gives the room of the last task back. Not before the next one was taken: who waits for room is
   /// to come behind it, also where the queue keeps no order between threads.
   void give_room(thread_state& thread) noexcept;
@@ -67,7 +84,7 @@ class pool_slot final : public accepted_job {
   pool_engine* pool_ = nullptr;
   std::shared_ptr<pool_engine> keep_; // while in use
   std::uint32_t index_ = 0;
-  enum class duty : std::uint8_t { run, sweep, clear };
+  enum class duty : std::uint8_t { run, sweep, clear, leave };
   duty duty_ = duty::run;
   bool ended_here_ = false;
   bool owes_room_ = false;
@@ -75,7 +92,7 @@ class pool_slot final : public accepted_job {
   sync::atomic<thread_state*> runner_{nullptr};
   sync::atomic<std::uint32_t> turn_{with_runner};
   // What it runs, if that can be stopped; the lowest bit pins it.
-  sync::atomic<std::uintptr_t> task_{0};
+  sync::atomic<std::uintptr_t> task_{0}; // P5
   sync::atomic<std::uint32_t> next_free_{0};
   // Figures of whoever holds the slot.
   sync::atomic<std::uint64_t> taken_{0};
@@ -136,9 +153,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] bool admit_or_wait(thread_state& thread, room_waiter& w);
 
   // Control.
-  /// Sets the limit. Fewer: `hard` requests stop of running tasks as far as free slots do not do.
-  void set_target(std::size_t target, bool hard) noexcept;
-  /// Adds to the limit within bounds. \return the new limit.
+  /// Adds to the limit within bounds, unless the pool is closed. \return the new limit. Fewer:
+  /// `hard` requests stop of running tasks as far as free slots do not do.
   std::size_t scale(std::int64_t by, std::size_t least, std::size_t most, bool hard) noexcept;
   [[nodiscard]] std::size_t target() const noexcept {
     return static_cast<std::size_t>(target_.load(std::memory_order_relaxed));
@@ -164,7 +180,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void close() noexcept;
   /// Requests stop of all running tasks. \return how many.
   std::size_t stop_running(std::size_t at_most = SIZE_MAX) noexcept;
-  /// Cancels what waits, unless other pools share the queue.
+  /// Cancels what waits in a closing pool, unless other pools share the queue.
   void cancel_waiting() noexcept;
   /// Blocks a thread that is no worker until the pool is drained.
   void wait_drained() noexcept;
@@ -178,6 +194,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
 
   static constexpr std::uint32_t closed_flag = 1;
   static constexpr std::uint32_t paused_flag = 2;
+  static constexpr std::uint32_t cancelling_flag = 4;
+  static constexpr std::uint32_t abandoned_flag = 8;
   static constexpr std::size_t chunk_count = 30;
   static constexpr std::uint32_t first_chunk = 4;
 
@@ -185,21 +203,38 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] bool acquire() noexcept;
   [[nodiscard]] bool has_free_slot() const noexcept {
     // Seq_cst: P1, after the count.
-    return active_.load(std::memory_order_seq_cst) < target_.load(std::memory_order_relaxed);
+    return active_.load(std::memory_order_seq_cst) < target_.load(std::memory_order_seq_cst);
   }
-  void acquire_anyway() noexcept { active_.fetch_add(1, std::memory_order_seq_cst); }
-  /// With a slot acquired.
+  /// With a slot acquired, or a helper counted.
   [[nodiscard]] pool_slot& occupy(pool_slot::duty what) noexcept;
   void activate(thread_state& thread, pool_slot::duty what = pool_slot::duty::run) noexcept;
   /// After a push.
   void see_to_slot(thread_state& thread) noexcept;
+  /// Lets another pool that shares the queue see to what waits.
+  void see_to_others(thread_state& thread) noexcept;
   /// After the limit was raised.
   void see_to_waiting(thread_state& thread) noexcept;
-  void clear_husks(thread_state& thread) noexcept;
+  /// After the limit was changed.
+  void limit_changed(std::uint64_t before, std::uint64_t now, bool hard) noexcept;
+  /// \return whether that is under way; false on a drained pool.
+  [[nodiscard]] bool clear_husks(thread_state& thread) noexcept;
+  /// Whether other pools that have not ended use the queue. Seq_cst: P6.
+  [[nodiscard]] bool has_others() const noexcept {
+    const bool gone = (flags_.load(std::memory_order_seq_cst) & abandoned_flag) != 0;
+    return queue_->pool_count() > (gone ? 0U : 1U);
+  }
   [[nodiscard]] bool lower_surplus() noexcept;
   /// Gives a slot back that `active_` does not count any more, unless somebody waits and it can be
   /// acquired again. \return whether it was given back; then neither may be there any more.
-  [[nodiscard]] bool give_back(pool_slot& slot) noexcept;
+  [[nodiscard]] bool give_back(pool_slot& slot, thread_state& thread) noexcept;
+  /// Gives a helper's slot back. Neither may be there any more afterwards.
+  void end_help(pool_slot& slot) noexcept;
+  void release_slot(pool_slot& slot) noexcept;
+  /// Has a task that this pool's slot must not cancel wait again, for the pools it may belong to.
+  template <class Task>
+  void put_back(thread_state& thread, Task& task) noexcept;
+  template <class Task>
+  void push_surely(Task& task) noexcept;
   [[nodiscard]] pool_slot& free_slot() noexcept;
   void put_free(pool_slot& slot) noexcept;
   [[nodiscard]] pool_slot* slot_at(std::uint32_t index) const noexcept;
@@ -224,6 +259,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
     if (closing())
       settle();
   }
+  /// The same of all pools that use the queue, after a change of what waits.
+  void settle_all() noexcept;
 
   scheduler* home_;
   const std::shared_ptr<queue_core> queue_;
@@ -234,7 +271,6 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   sync::atomic<std::uint64_t> target_{0};
   sync::atomic<std::uint32_t> flags_{paused_flag};
   sync::atomic<bool> clearing_{false};
-  sync::atomic<bool> cancelling_{false};
   sync::atomic<std::uint64_t> peak_{0};
   // Written by every submitter.
   alignas(sync::line_size) sync::atomic<std::uint64_t> accepted_{0};
@@ -243,6 +279,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   sync::atomic<std::uint32_t> slots_{0};
   std::array<sync::atomic<pool_slot*>, chunk_count> chunks_{};
   sync::atomic<std::uint64_t> room_waiters_{0};
+  sync::atomic<std::uint64_t> helpers_{0};
   histogram_recorder queue_delay_;
   histogram_recorder run_time_;
 
@@ -251,7 +288,6 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   wait_list until_empty_;
   wait_list until_drained_;
   bool drained_ = false;
-  bool abandoned_ = false;
   sync::atomic<std::uint32_t> drained_word_{0};
 };
 

@@ -7,7 +7,12 @@
 ///     finds nothing although somebody waits looks again: a submitter is between its two steps.
 /// Q2  If the queue is bounded, room is counted apart: tasks from their admission to their end. The
 ///     flag "somebody waits for room" is in the same word, so that whoever gives room back learns
-///     by one operation whether anybody waits. Freed room is handed over then, not given back.
+///     by one operation whether anybody waits. Freed room is handed over then, not given back. Who
+///     gives it back because there is too little looks at the bound again afterwards, and who
+///     raises the bound at the count, sequentially consistent: one of them admits who waits.
+/// Q3  An item knows its queue before its submitter can be seen waiting for room, and is counted
+///     before that is over: it may be cancelled, and so a husk, before it is pushed. Who empties
+///     the queue waits for the push.
 #pragma once
 
 #include <weir/pool/detail/front_queue.hpp>
@@ -46,8 +51,19 @@ class WEIR_API queue_core {
   // Pools.
   /// Throws `errc::invalid_option` if a pool of another runtime uses the queue.
   void attach(const std::shared_ptr<pool_engine>& pool);
-  /// By a pool's end. \return whether no other pool uses the queue.
-  [[nodiscard]] bool detach(pool_engine& pool) noexcept;
+  /// By a pool's end. It is still counted until `forget`: tasks may be admitted for it.
+  void detach(const pool_engine& pool) noexcept;
+  void forget(const pool_engine& pool) noexcept;
+  /// Pools that have not ended. Seq_cst: P6, and a pool's end comes before it looks who is left.
+  [[nodiscard]] std::uint32_t pool_count() const noexcept {
+    return pool_count_.load(std::memory_order_seq_cst);
+  }
+  // Pools that close and are not drained. Seq_cst: P4, against what is counted.
+  void closing_began() noexcept { closing_.fetch_add(1, std::memory_order_seq_cst); }
+  void closing_ended() noexcept { closing_.fetch_sub(1, std::memory_order_seq_cst); }
+  [[nodiscard]] bool any_closing() const noexcept {
+    return closing_.load(std::memory_order_seq_cst) != 0;
+  }
   [[nodiscard]] bool shared() const noexcept {
     // Seq_cst: attach happens before the pools use the queue together.
     return shared_.load(std::memory_order_seq_cst);
@@ -106,6 +122,8 @@ class WEIR_API queue_core {
   };
   [[nodiscard]] std::uint64_t capacity() const noexcept;
   [[nodiscard]] admission next_admission() noexcept;
+  /// Admits as many as there is room for.
+  void admit_waiting(thread_state& thread) noexcept;
   void unlink(room_waiter& w) noexcept;
   static void admit(thread_state& thread, const admission& next) noexcept;
 
@@ -119,12 +137,18 @@ class WEIR_API queue_core {
   sync::atomic<std::uint64_t> room_{0};
   sync::atomic<std::int64_t> slots_{0};
   sync::atomic<bool> shared_{false};
+  sync::atomic<std::uint32_t> pool_count_{0};
+  sync::atomic<std::uint32_t> closing_{0};
 
   // Cold: pools, and waiting for room.
   mutable sync::mutex mutex_;
-  std::vector<std::weak_ptr<pool_engine>> pools_;
-  std::vector<const pool_engine*> attached_; // the same, for counting
-  std::uint64_t accepted_before_ = 0;        // by pools that have left
+  struct member {
+    const pool_engine* engine;
+    std::weak_ptr<pool_engine> share;
+  };
+  std::vector<member> pools_;
+  std::vector<const pool_engine*> counted_; // with those that have ended, until they are forgotten
+  std::uint64_t accepted_before_ = 0;       // by pools that are forgotten
   room_waiter* first_ = nullptr;
   room_waiter* last_ = nullptr;
 };

@@ -133,7 +133,9 @@ class queued_pool {
       throw not_available::full();
     if (auto* const context = current_context(this_thread())) [[unlikely]] {
       using in_context = call_in_context<callable>;
-      post_made<in_context>(options, in_context(context_ref::of(context), std::forward<F>(f)));
+      post_made<in_context>(options, made_with_room([&] {
+                              return in_context(context_ref::of(context), std::forward<F>(f));
+                            }));
     } else {
       post_made<callable>(options, std::forward<F>(f));
     }
@@ -239,20 +241,23 @@ class queued_pool {
     return engine_->queue().try_reserve();
   }
 
+  /// With room reserved, which is given back if it throws.
+  template <class Make>
+  auto made_with_room(const Make& make_one) -> decltype(make_one()) {
+    try {
+      return make_one();
+    } catch (...) {
+      engine_->queue().room_freed(this_thread());
+      throw;
+    }
+  }
+
   /// With room reserved.
   template <class Make>
   auto admit_made(const Make& make_one) -> decltype(make_one()) {
-    thread_state& thread = this_thread();
-    const auto made = [&] {
-      try {
-        return make_one();
-      } catch (...) {
-        engine_->queue().room_freed(thread);
-        throw;
-      }
-    }();
+    const auto made = made_with_room(make_one);
     try {
-      engine_->admit(thread, *made.item);
+      engine_->admit(this_thread(), *made.item);
     } catch (...) {
       made.item->discard_unsubmitted();
       throw;

@@ -75,13 +75,13 @@ class [[nodiscard("the task is submitted when this is awaited")]] submission
       return false;
     block_ = this->task_.block;
     waiter_ = {&promise.scope().home(), &promise, this};
-    (void)block_->add_waiter(waiter_); // nobody else has seen the block
     this->room_.item = this->task_.item;
     this->turn_into_handle();
     try {
+      (void)block_->add_waiter(waiter_); // nobody else has seen the block
       (void)this->engine_->admit_or_wait(detail::this_thread(), this->room_);
     } catch (...) {
-      this->turn_back();
+      take_back();
       retract();
       throw;
     }
@@ -98,10 +98,15 @@ class [[nodiscard("the task is submitted when this is awaited")]] submission
   static bool withdraw(suspension& base) noexcept {
     auto& self = static_cast<submission&>(base);
     if (self.engine_->queue().withdraw(self.room_)) {
-      self.turn_back();
+      self.take_back();
       return true;
     }
     return self.block_->remove_waiter(self.waiter_);
+  }
+  /// It was not submitted, and may be awaited again.
+  void take_back() noexcept {
+    (void)block_->remove_waiter(waiter_);
+    this->turn_back();
   }
 
   detail::waiter waiter_;
