@@ -727,7 +727,8 @@ void pool_engine::settle() noexcept {
     const bool room_wanted = room_waiters_.load(std::memory_order_seq_cst) != 0;
     const bool cares = !others || (flags_.load(std::memory_order_relaxed) & abandoned_flag) == 0;
     const bool waits = cares && queue_->waiting(*this) > 0;
-    const bool left = !others && !queue_->empty(*this);
+    // Also if what waits goes now: who takes it may belong to a pool that does not know this one.
+    const bool left = !others && (waits || !queue_->empty(*this));
     const bool used = active_.load(std::memory_order_seq_cst) != 0 ||
                       helpers_.load(std::memory_order_seq_cst) != 0;
     if (!room_wanted && !waits)
