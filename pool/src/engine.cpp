@@ -1,234 +1,769 @@
 // SPDX-License-Identifier: MIT
+#include "scheduler.hpp"
+#include "worker.hpp"
+
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/errors.hpp>
+#include <weir/sleep.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <mutex>
 #include <utility>
 
 namespace weir::detail {
 
-front_queue::~front_queue() = default;
+namespace {
 
-pool_engine::pool_engine(scheduler& home, std::size_t size, std::size_t max_waiting,
-                         std::unique_ptr<front_queue> queue)
-    : home_(&home), size_(size), max_waiting_(max_waiting),
-      capacity_(max_waiting == 0 || max_waiting > count_mask - size ? count_mask - 1
-                                                                    : size + max_waiting),
-      queue_(std::move(queue)) {}
+/// Tasks that a slot runs in a row before it lets the runtime's other work run.
+constexpr unsigned batch = 64;
+/// After so many it looks whether there is any, as what its tasks have woken.
+constexpr unsigned glance = 8;
 
-pool_engine::~pool_engine() = default;
+} // namespace
 
-bool pool_engine::try_reserve() {
-  require_open(*home_);
-  auto seen = admitted_.load(std::memory_order_relaxed);
-  do {
-    if ((seen & closed_flag) != 0)
-      throw_error(errc::pool_closed, "the pool is closed and takes no new tasks");
-    if ((seen & waiters_flag) != 0 || (seen & count_mask) >= capacity_)
-      return false;
-    // Acquire: pairs with the release in room_freed; who gets freed room sees the task as ended.
-  } while (!admitted_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire,
-                                            std::memory_order_relaxed));
-  return true;
+pool_engine::pool_engine(scheduler& home, std::shared_ptr<queue_core> queue,
+                         std::uint64_t time_every)
+    : home_(&home), queue_(std::move(queue)),
+      time_mask_(time_every == 0 ? ~std::uint64_t{0} : std::bit_ceil(time_every) - 1) {}
+
+pool_engine::~pool_engine() {
+  queue_->detach(*this);
+  queue_->forget(*this);
+  for (auto& chunk : chunks_)
+    delete[] chunk.load(std::memory_order_acquire); // pairs with make_chunk
 }
 
-void pool_engine::unreserve(thread_state& thread) noexcept {
-  room_freed(thread);
+// Submitting.
+
+void pool_engine::require_open() const {
+  detail::require_open(*home_);
+  const auto flags = flags_.load(std::memory_order_relaxed); // looked at again when it is counted
+  if ((flags & closed_flag) != 0)
+    throw pool_is_closed();
+  if ((flags & paused_flag) != 0)
+    throw not_available::paused();
 }
 
-void pool_engine::admit(thread_state& thread, task_block& task) {
+std::uint64_t pool_engine::count(thread_state& thread) {
+  // Seq_cst: P1, P4, Q1.
+  const auto number = accepted_.fetch_add(1, std::memory_order_seq_cst);
+  if (closing()) {
+    take_back_count();
+    queue_->room_freed(thread);
+    throw pool_is_closed();
+  }
+  return number;
+}
+
+template <class Task>
+void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
-    task.set_hook(*this);
     queue_->push(task);
   } catch (...) {
-    unreserve(thread);
+    take_back_count();
+    queue_->room_freed(thread);
     throw;
   }
-  enter(thread);
+  see_to_slot(thread);
 }
 
-void pool_engine::enter(thread_state& thread) noexcept {
-  // Acquire-release: P1, pairs with the subtraction in slot_freed; whoever takes a task for a slot
-  // sees it in the queue.
-  const auto size = size_; // the engine may be gone after the addition, unless a slot is free
-  if (load_.fetch_add(1, std::memory_order_acq_rel) < size)
-    start(thread, take());
+void pool_engine::admit(thread_state& thread, pool_item& item) {
+  const auto number = count(thread);
+  if ((number & time_mask_) == time_mask_)
+    item.stamp = now();
+  item.belong_to(*queue_);
+  push_counted(thread, item);
+}
+
+void pool_engine::admit(thread_state& thread, packet& callable) {
+  (void)count(thread);
+  push_counted(thread, callable);
+}
+
+void pool_engine::take_back_count() noexcept {
+  accepted_.fetch_sub(1, std::memory_order_seq_cst);
+  settle_all();
 }
 
 bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
-  if (try_reserve()) {
-    admit(thread, *w.task);
-    return true;
-  }
-  std::unique_lock lock(mutex_);
-  auto seen = admitted_.load(std::memory_order_relaxed);
-  for (;;) {
-    if ((seen & closed_flag) != 0)
-      throw_error(errc::pool_closed, "the pool is closed and takes no new tasks");
-    const bool room = (seen & waiters_flag) == 0 && (seen & count_mask) < capacity_;
-    // Acquire-release: P2; room_freed either sees the flag or came before and is seen here.
-    if (admitted_.compare_exchange_weak(seen, room ? seen + 1 : seen | waiters_flag,
-                                        std::memory_order_acq_rel, std::memory_order_relaxed)) {
-      if (room)
-        break;
-      w.next = nullptr;
-      w.previous = last_;
-      w.waits = true;
-      (first_ == nullptr ? first_ : last_->next) = &w;
-      last_ = &w;
-      return false;
-    }
-  }
-  lock.unlock();
-  admit(thread, *w.task);
-  return true;
-}
-
-task_block& pool_engine::take() noexcept {
-  // P1 says that a task is there; the queue may miss it for a moment while others take theirs.
-  for (;;) {
-    if (auto* task = queue_->pop())
-      return *task;
-    sync::relax();
-  }
-}
-
-void pool_engine::start(thread_state& thread, task_block& task) noexcept {
-  // Relaxed: a task that is not stopped here in time starts and runs to its end.
-  if (cancelling_.load(std::memory_order_relaxed))
-    (void)task.scope().request_stop(stop_cause::shutdown);
-  submit_accepted(*home_, thread, task);
-}
-
-void pool_engine::slot_freed(thread_state& thread) noexcept {
-  // Acquire-release: P1, pairs with enter.
-  if (load_.fetch_sub(1, std::memory_order_acq_rel) > size_)
-    start(thread, take());
-}
-
-void pool_engine::task_published(thread_state& thread) noexcept {
-  room_freed(thread);
-}
-
-void pool_engine::room_freed(thread_state& thread) noexcept {
-  auto seen = admitted_.load(std::memory_order_relaxed);
-  for (;;) {
-    if ((seen & waiters_flag) != 0) {
-      // The caller's room is still counted, which keeps the engine alive (P3).
-      if (const auto next = hand_over_room(); next.task != nullptr) {
-        admit_waiter(thread, next);
-        return;
-      }
-      seen = admitted_.load(std::memory_order_relaxed);
-      continue;
-    }
-    // Acquire-release: P2, pairs with try_reserve, admit_or_wait and close.
-    if (admitted_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
-                                        std::memory_order_relaxed))
-      break;
-  }
-  if (seen == (closed_flag | 1))
-    finish_drain();
-}
-
-pool_engine::admission pool_engine::hand_over_room() noexcept {
-  const std::scoped_lock lock(mutex_);
-  if (first_ == nullptr)
-    return {};
-  // Copied: from here on the submitter's wait may be given up, and `*first_` be gone.
-  const admission next{first_->task, first_->resume};
-  unlink(*first_);
-  return next;
-}
-
-void pool_engine::unlink(room_waiter& w) noexcept {
-  w.waits = false;
-  (w.previous == nullptr ? first_ : w.previous->next) = w.next;
-  (w.next == nullptr ? last_ : w.next->previous) = w.previous;
-  if (first_ == nullptr) // relaxed: the mutex orders the flag's changes
-    admitted_.fetch_and(~waiters_flag, std::memory_order_relaxed);
-}
-
-bool pool_engine::withdraw(room_waiter& w) noexcept {
-  const std::scoped_lock lock(mutex_);
-  if (!w.waits)
+  require_open();
+  w.pool = this;
+  w.item->belong_to(*queue_); // Q3
+  if (!queue_->reserve_or_wait(w))
     return false;
-  // Somebody who waits for room keeps the engine from being drained (P3), but so does whoever holds
-  // the room it waits for; nothing is to be finished here.
-  unlink(w);
+  admit(thread, *w.item);
   return true;
 }
 
-bool pool_engine::withdraw(waiter& w) noexcept {
-  const std::scoped_lock lock(mutex_);
-  return !drained_ && std::erase(drain_waiters_, &w) != 0;
+void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
+  if (time_mask_ == 0)
+    item.stamp = now();
+  push_surely(item);
+  see_to_slot(thread);
 }
 
-void pool_engine::admit_waiter(thread_state& thread, const admission& next) noexcept {
-  const waiter resume = next.resume;
-  task_block& task = *next.task;
-  task.set_hook(*this);
+template <class Task>
+void pool_engine::push_surely(Task& task) noexcept {
   for (;;) {
     try {
       queue_->push(task);
-      break;
+      return;
     } catch (...) {
       sync::yield_thread(); // accepted long ago: wait for memory
     }
   }
-  // Once the task has ended, the engine may be gone.
-  // Only a waiter with something to resume is still there: nobody else resumes it.
-  enter(thread);
-  if (resume.home == nullptr)
+}
+
+template <class Task>
+void pool_engine::put_back(thread_state& thread, Task& task) noexcept {
+  push_surely(task);
+  see_to_others(thread);
+}
+
+void pool_engine::see_to_slot(thread_state& thread) noexcept {
+  if (has_free_slot() && acquire())
+    activate(thread);
+  else if (queue_->shared()) [[unlikely]]
+    see_to_others(thread);
+}
+
+void pool_engine::see_to_others(thread_state& thread) noexcept {
+  for (const auto& pool : queue_->pools()) {
+    if (pool->acquire()) {
+      pool->activate(thread);
+      return;
+    }
+  }
+}
+
+void pool_engine::see_to_waiting(thread_state& thread) noexcept {
+  for (auto waiting = queue_->waiting(*this); waiting > 0 && acquire(); --waiting)
+    activate(thread);
+}
+
+std::int64_t pool_engine::now() const noexcept {
+  return now_of(*home_).time_since_epoch().count();
+}
+
+// Slots.
+
+bool pool_engine::acquire() noexcept {
+  // Seq_cst: P1.
+  auto seen = active_.load(std::memory_order_seq_cst);
+  do {
+    if (seen >= target_.load(std::memory_order_seq_cst))
+      return false;
+  } while (!active_.compare_exchange_weak(seen, seen + 1, std::memory_order_seq_cst));
+  auto peak = peak_.load(std::memory_order_relaxed); // a figure
+  while (peak <= seen && !peak_.compare_exchange_weak(peak, seen + 1, std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
+bool pool_engine::lower_surplus() noexcept {
+  auto seen = active_.load(std::memory_order_relaxed);
+  while (seen > target_.load(std::memory_order_relaxed)) {
+    if (active_.compare_exchange_weak(seen, seen - 1, std::memory_order_seq_cst)) // P1
+      return true;
+  }
+  return false;
+}
+
+bool pool_engine::give_back(pool_slot& slot, thread_state& thread) noexcept {
+  // P1: after `active_` was lowered.
+  if (queue_->waiting(*this) > 0) {
+    if (acquire())
+      return false;
+    if (queue_->shared())
+      see_to_others(thread);
+  }
+  release_slot(slot);
+  return true;
+}
+
+void pool_engine::end_help(pool_slot& slot) noexcept {
+  helpers_.fetch_sub(1, std::memory_order_seq_cst); // P4; `keep_` holds the engine
+  release_slot(slot);
+}
+
+void pool_engine::release_slot(pool_slot& slot) noexcept {
+  const auto keep = std::move(slot.keep_); // maybe the last share
+  put_free(slot);
+  settle_if_closing();
+}
+
+pool_slot& pool_engine::occupy(pool_slot::duty what) noexcept {
+  pool_slot& slot = free_slot();
+  slot.keep_ = shared_from_this();
+  slot.duty_ = what;
+  return slot;
+}
+
+void pool_engine::activate(thread_state& thread, pool_slot::duty what) noexcept {
+  submit_accepted(*home_, thread, occupy(what));
+}
+
+pool_slot* pool_engine::slot_at(std::uint32_t index) const noexcept {
+  const std::uint64_t place = std::uint64_t{index} + first_chunk;
+  const auto chunk =
+      static_cast<std::uint32_t>(std::bit_width(place) - std::bit_width(first_chunk));
+  // Acquire: pairs with make_chunk. Seq_cst: P5.
+  pool_slot* const slots = chunks_[chunk].load(std::memory_order_seq_cst);
+  return slots == nullptr ? nullptr : slots + (place - (std::uint64_t{first_chunk} << chunk));
+}
+
+void pool_engine::make_chunk(std::uint32_t chunk) noexcept {
+  const std::size_t count = std::size_t{first_chunk} << chunk;
+  pool_slot* made = nullptr;
+  while (made == nullptr) {
+    try {
+      made = new pool_slot[count];
+    } catch (...) {
+      sync::yield_thread(); // a task was accepted for it: wait for memory
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    made[i].pool_ = this;
+    made[i].index_ = static_cast<std::uint32_t>(count - first_chunk + i);
+  }
+  pool_slot* none = nullptr;
+  // Release: pairs with slot_at. Seq_cst: P5.
+  if (!chunks_[chunk].compare_exchange_strong(none, made, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed))
+    delete[] made;
+}
+
+pool_slot& pool_engine::free_slot() noexcept {
+  // The tag in the upper half keeps a slot that comes back meanwhile from being mistaken.
+  auto seen = free_.load(std::memory_order_acquire);
+  while (static_cast<std::uint32_t>(seen) != 0) {
+    pool_slot& slot = *slot_at(static_cast<std::uint32_t>(seen) - 1);
+    const std::uint64_t next = slot.next_free_.load(std::memory_order_relaxed);
+    // Acquire: pairs with the release in put_free; what its last user left is seen.
+    if (free_.compare_exchange_weak(seen, ((seen >> 32) + 1) << 32 | next,
+                                    std::memory_order_acq_rel, std::memory_order_acquire))
+      return slot;
+  }
+  // Seq_cst: P5. Who iterates takes chunks that are missing for empty.
+  const auto index = slots_.fetch_add(1, std::memory_order_seq_cst);
+  for (;;) {
+    if (pool_slot* const slot = slot_at(index))
+      return *slot;
+    make_chunk(static_cast<std::uint32_t>(std::bit_width(std::uint64_t{index} + first_chunk) -
+                                          std::bit_width(first_chunk)));
+  }
+}
+
+void pool_engine::put_free(pool_slot& slot) noexcept {
+  auto seen = free_.load(std::memory_order_relaxed);
+  do
+    slot.next_free_.store(static_cast<std::uint32_t>(seen), std::memory_order_relaxed);
+  // Release: pairs with free_slot.
+  while (!free_.compare_exchange_weak(seen, ((seen >> 32) + 1) << 32 | (slot.index_ + 1),
+                                      std::memory_order_acq_rel, std::memory_order_relaxed));
+}
+
+template <class F>
+void pool_engine::for_each_slot(const F& f) const noexcept {
+  const auto count = slots_.load(std::memory_order_seq_cst); // P5
+  for (std::uint32_t i = count; i != 0; --i) {
+    if (pool_slot* const slot = slot_at(i - 1))
+      f(*slot);
+  }
+}
+
+void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
+  auto& slot = static_cast<pool_slot&>(self);
+  pool_engine& pool = *slot.pool_;
+  const bool on_worker = thread.home == pool.home_;
+  // What a task wakes must not wait for the end of this run.
+  thread.chain_budget = 0;
+  if (slot.duty_ == duty::clear || slot.duty_ == duty::leave) {
+    if (slot.duty_ == duty::clear)
+      clear(&slot, thread);
+    else
+      pool.end_help(slot);
+    if (on_worker)
+      thread.count_ended(); // last, see task_block::retire
     return;
-  if (job* const resumed = resume.complete())
-    schedule(*resume.home, thread, *resumed);
+  }
+  packet callable;
+  unsigned misses = 0;
+  for (unsigned turns = 0;; ++turns) {
+    if (on_worker && turns != 0 && turns % glance == 0 &&
+        (turns == batch || thread.self->has_visible_work())) {
+      schedule_last(*pool.home_, thread, slot);
+      return;
+    }
+    if (slot.duty_ == duty::run && pool.lower_surplus()) {
+      slot.give_room(thread);
+      if (pool.give_back(slot, thread))
+        break;
+      continue;
+    }
+    if (slot.duty_ == duty::sweep && slot.takes_from_others()) {
+      slot.give_room(thread);
+      pool.end_help(slot);
+      break;
+    }
+    pool_item* const item = pool.queue_->take(callable);
+    slot.give_room(thread);
+    if (item == nullptr) {
+      if (!slot.expects_more()) {
+        if (slot.duty_ == duty::sweep) {
+          pool.end_help(slot);
+          break;
+        }
+        pool.active_.fetch_sub(1, std::memory_order_seq_cst); // P1
+        if (pool.give_back(slot, thread))
+          break;
+        continue;
+      }
+      // Q1: a submitter has counted its task and is about to push it.
+      sync::relax();
+      if (++misses % 64 == 0) {
+        sync::yield_thread();
+        if (on_worker) {
+          schedule_last(*pool.home_, thread, slot);
+          return;
+        }
+      }
+      continue;
+    }
+    if (slot.takes_from_others()) [[unlikely]] {
+      if (item == in_packet())
+        pool.put_back(thread, callable);
+      else
+        pool.put_back(thread, *item);
+      continue; // and leaves
+    }
+    if (item == in_packet())
+      slot.run_packet(callable, thread);
+    else if (!slot.run_task(*item, thread))
+      break;
+  }
+  if (on_worker)
+    thread.count_ended(); // last, see task_block::retire
+}
+
+bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
+  pool_engine& pool = *pool_;
+  bump(taken_);
+  counted_ = !item.is_husk();
+  if (counted_)
+    pool.queue_->count_taken();
+  pool.settle_all();
+  if (counted_ && item.stamp != pool_item::not_measured) {
+    const auto now = pool.now();
+    pool.queue_delay_.record(std::chrono::nanoseconds(now - item.stamp));
+    item.stamp = now;
+  }
+  item.come_into(*this);
+  if (task_block* const block = item.block()) // release: pairs with stop_running; seq_cst: P5
+    task_.store(reinterpret_cast<std::uintptr_t>(block), std::memory_order_seq_cst);
+  ended_here_ = false;
+  // Relaxed: nobody else uses these before the task runs.
+  turn_.store(with_runner, std::memory_order_relaxed);
+  runner_.store(&thread, std::memory_order_relaxed);
+  if (thread.home == pool.home_) {
+    thread.discarding = discards();
+    thread.self->count_spawned(1); // S1
+  }
+  job& work = item.work();
+  work.run(work, thread);
+  thread.current = nullptr;
+  // Relaxed: only this thread compares it with itself, see go_on.
+  runner_.store(nullptr, std::memory_order_relaxed);
+  // Acquire-release: P2, pairs with go_on.
+  return ended_here_ || turn_.exchange(runner_left, std::memory_order_acq_rel) == ended;
+}
+
+bool pool_slot::discards() const noexcept {
+  if (duty_ == duty::sweep || pool_->home_->current_state() >= scheduler::state::stopping)
+    return true;
+  const auto flags = pool_->flags_.load(std::memory_order_seq_cst); // P5
+  return (flags & pool_engine::abandoned_flag) != 0 ||
+         ((flags & pool_engine::cancelling_flag) != 0 && !pool_->has_others());
+}
+
+bool pool_slot::expects_more() const noexcept {
+  return duty_ == duty::sweep ? !pool_->queue_->empty(*pool_) : pool_->queue_->waiting(*pool_) > 0;
+}
+
+bool pool_slot::takes_from_others() const noexcept {
+  const bool for_nobody = duty_ == duty::sweep || (pool_->flags_.load(std::memory_order_seq_cst) &
+                                                   pool_engine::abandoned_flag) != 0;
+  return for_nobody && pool_->has_others();
+}
+
+void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
+  bump(taken_);
+  pool_->queue_->count_taken();
+  pool_->settle_all();
+  const bool on_worker = thread.home == pool_->home_;
+  if (on_worker) {
+    thread.discarding = discards();
+    thread.self->count_spawned(1); // S1
+  }
+  callable.run(callable, thread);
+  thread.current = nullptr;
+  bump(ended_[static_cast<std::size_t>(callable.storage[0])]);
+  owes_room_ = true;
+  if (on_worker)
+    thread.count_ended();
+}
+
+void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
+  pool_engine& pool = *slot->pool_;
+  // Counted and kept apart from the slot, which another thread may let go on to its end.
+  const auto keep = slot->keep_;
+  pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
+  slot->duty_ = duty::leave;
+  bool found = true;
+  do {
+    pool_item* husk = pool.queue_->take_husks();
+    found = husk != nullptr;
+    while (husk != nullptr) {
+      pool_item& item = *husk;
+      husk = item.next;
+      if (slot->run_task(item, thread))
+        continue;
+      // Somebody is still at cancelling it, and lets that slot go on.
+      pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
+      slot = &pool.occupy(duty::leave);
+    }
+    // Seq_cst: pairs with clear_husks; who found this under way has counted its husk before.
+    pool.clearing_.store(false, std::memory_order_seq_cst);
+  } while (found && pool.queue_->has_many_husks(pool) &&
+           !pool.clearing_.exchange(true, std::memory_order_seq_cst));
+  pool.helpers_.fetch_sub(1, std::memory_order_seq_cst); // the slot is still counted
+  pool.end_help(*slot);
+}
+
+bool pool_engine::clear_husks(thread_state& thread) noexcept {
+  // Seq_cst: after the husk was counted; pairs with clear.
+  if (clearing_.exchange(true, std::memory_order_seq_cst))
+    return true;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (drained_) {
+      clearing_.store(false, std::memory_order_seq_cst);
+      return false;
+    }
+    helpers_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  activate(thread, pool_slot::duty::clear);
+  return true;
+}
+
+void leave_slot(pool_item& item, task_end how) noexcept {
+  item.slot().task_left(item, how);
+}
+
+void free_slot(pool_slot& slot, thread_state& thread) noexcept {
+  slot.go_on(thread);
+}
+
+void pool_slot::task_left(pool_item& item, task_end how) noexcept {
+  pool_engine& pool = *pool_;
+  const auto mine = task_.load(std::memory_order_relaxed) & ~std::uintptr_t{1};
+  auto seen = mine;
+  // Acquire-release: pairs with stop_running, which takes a share of the task while it pins it.
+  while (mine != 0 && !task_.compare_exchange_weak(seen, 0, std::memory_order_acq_rel,
+                                                   std::memory_order_relaxed)) {
+    seen = mine;
+    sync::relax();
+  }
+  if (item.is_husk()) {
+    bump(husks_);
+    pool.queue_->husk_left();
+    if (counted_)
+      pool.queue_->uncount_taken();
+    return;
+  }
+  bump(ended_[static_cast<std::size_t>(how)]);
+  if (item.stamp != pool_item::not_measured)
+    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - item.stamp));
+  owes_room_ = true;
+}
+
+void pool_slot::give_room(thread_state& thread) noexcept {
+  if (std::exchange(owes_room_, false))
+    pool_->queue_->room_freed(thread);
+}
+
+void pool_slot::go_on(thread_state& thread) noexcept {
+  // Relaxed: the thread's own value if it is the runner, anything else if not.
+  if (runner_.load(std::memory_order_relaxed) == &thread) {
+    ended_here_ = true;
+    return;
+  }
+  const pool_engine& pool = *pool_;
+  // Acquire-release: P2, pairs with run_task.
+  if (turn_.exchange(ended, std::memory_order_acq_rel) == runner_left)
+    submit_accepted(*pool.home_, thread, *this);
+}
+
+// Control.
+
+std::size_t pool_engine::scale(std::int64_t by, std::size_t least, std::size_t most,
+                               bool hard) noexcept {
+  std::uint64_t before = 0;
+  std::uint64_t wanted = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    before = target_.load(std::memory_order_relaxed); // P7
+    if (closing())
+      return static_cast<std::size_t>(before);
+    // Without overflow: both are far below 2^63.
+    const auto sum = static_cast<std::int64_t>(before) +
+                     std::clamp<std::int64_t>(by, -(std::int64_t{1} << 40), std::int64_t{1} << 40);
+    wanted = static_cast<std::uint64_t>(
+        std::clamp(sum, static_cast<std::int64_t>(least), static_cast<std::int64_t>(most)));
+    target_.store(wanted, std::memory_order_seq_cst); // P1, before see_to_waiting looks who waits
+  }
+  limit_changed(before, wanted, hard);
+  return static_cast<std::size_t>(wanted);
+}
+
+void pool_engine::limit_changed(std::uint64_t before, std::uint64_t now, bool hard) noexcept {
+  if (now == before)
+    return;
+  thread_state& thread = this_thread();
+  queue_->capacity_changed(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before),
+                           thread);
+  if (now > before) {
+    see_to_waiting(thread);
+  } else if (hard) {
+    const auto busy = std::min<std::uint64_t>(running(), before);
+    if (busy > now)
+      stop_running(static_cast<std::size_t>(busy - now));
+  }
+}
+
+std::size_t pool_engine::stop_running(std::size_t at_most) noexcept {
+  std::size_t stopped = 0;
+  for_each_slot([&](pool_slot& slot) {
+    if (stopped == at_most)
+      return;
+    auto seen = slot.task_.load(std::memory_order_seq_cst); // P5
+    // Acquire: pairs with run_task. A task that is pinned by another thread is stopped by that one.
+    if (seen == 0 || (seen & 1) != 0 ||
+        !slot.task_.compare_exchange_strong(seen, seen | 1, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed))
+      return;
+    auto& block = *reinterpret_cast<task_block*>(seen);
+    block.retain();
+    slot.task_.store(seen, std::memory_order_release); // pairs with task_left
+    if (block.scope().request_stop(stop_cause::shutdown))
+      ++stopped;
+    block.release();
+  });
+  return stopped;
+}
+
+std::size_t pool_engine::size() const noexcept {
+  return static_cast<std::size_t>(
+      std::max(active_.load(std::memory_order_relaxed), target_.load(std::memory_order_relaxed)));
+}
+
+std::size_t pool_engine::waiting() const noexcept {
+  return static_cast<std::size_t>(std::max<std::int64_t>(0, queue_->waiting(*this)));
+}
+
+pool_engine::figures pool_engine::look_at_slots() const noexcept {
+  figures sum;
+  for_each_slot([&](const pool_slot& slot) {
+    constexpr auto relaxed = std::memory_order_relaxed; // figures
+    // Taken before ended: who runs now may be missed, but nobody is counted who does not.
+    const auto taken = slot.taken_.load(relaxed);
+    auto over = slot.husks_.load(relaxed);
+    for (std::size_t i = 0; i < sum.ended.size(); ++i) {
+      const auto ended = slot.ended_[i].load(relaxed);
+      sum.ended[i] += ended;
+      over += ended;
+    }
+    sum.running += taken > over ? 1 : 0;
+  });
+  // A slot that was looked at before another one took its place.
+  sum.running = std::min<std::uint64_t>(sum.running, peak_.load(std::memory_order_relaxed));
+  return sum;
+}
+
+std::size_t pool_engine::running() const noexcept {
+  return static_cast<std::size_t>(look_at_slots().running);
+}
+
+pool_stats pool_engine::stats() const noexcept {
+  pool_stats now;
+  const auto cancelled_waiting = queue_->cancelled();
+  const auto [ended, running] = look_at_slots();
+  now.finished = ended[static_cast<std::size_t>(task_end::finished)];
+  now.failed = ended[static_cast<std::size_t>(task_end::failed)];
+  now.cancelled = ended[static_cast<std::size_t>(task_end::cancelled)];
+  now.running = static_cast<std::size_t>(running);
+  now.started = now.finished + now.failed + now.cancelled + running;
+  now.cancelled += cancelled_waiting;
+  now.ended = now.finished + now.failed + now.cancelled;
+  // Last: all that was counted above was accepted before.
+  const auto accepted = accepted_.load(std::memory_order_relaxed);
+  now.waiting = static_cast<std::size_t>(
+      accepted > now.ended + now.running ? accepted - now.ended - now.running : 0);
+  now.accepted = now.waiting + now.running + now.ended;
+  now.peak_running = static_cast<std::size_t>(peak_.load(std::memory_order_relaxed));
+  now.limit = target();
+  now.queue_delay = queue_delay_.snapshot();
+  now.run_time = run_time_.snapshot();
+  return now;
+}
+
+// Pausing and closing.
+
+bool pool_engine::toggle_pause() noexcept {
+  return (flags_.fetch_xor(paused_flag, std::memory_order_seq_cst) & paused_flag) == 0;
+}
+
+void pool_engine::set_paused(bool paused) noexcept {
+  if (paused)
+    flags_.fetch_or(paused_flag, std::memory_order_seq_cst);
+  else
+    flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
+}
+
+void pool_engine::open(std::size_t target) {
+  std::uint64_t before = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (closing()) {
+      if (!drained_)
+        throw_error(errc::pool_closed,
+                    "the pool is still closing: await close() before it is started again");
+      drained_ = false;
+      drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
+      flags_.store(0, std::memory_order_seq_cst);        // P4
+    } else {
+      flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
+    }
+    before = target_.load(std::memory_order_relaxed); // P7
+    if (before < target)
+      target_.store(target, std::memory_order_seq_cst); // P1
+  }
+  limit_changed(before, std::max<std::uint64_t>(before, target), false);
 }
 
 void pool_engine::close() noexcept {
-  // Acquire-release: P3, pairs with room_freed.
-  const auto seen = admitted_.fetch_or(closed_flag, std::memory_order_acq_rel);
-  if (seen == 0)
-    finish_drain();
+  {
+    const std::scoped_lock lock(mutex_);
+    if (closing())
+      return;
+    queue_->closing_began();                                 // P4, before "closed"
+    flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
+  }
+  settle();
 }
 
 void pool_engine::cancel_waiting() noexcept {
-  cancelling_.store(true, std::memory_order_relaxed);
-  close();
-}
-
-void pool_engine::finish_drain() noexcept {
-  std::vector<waiter*> waiting;
-  std::shared_ptr<pool_engine> keep_alive;
   {
     const std::scoped_lock lock(mutex_);
-    drained_ = true;
-    waiting.swap(drain_waiters_);
-    keep_alive.swap(keep_alive_);
-    drained_word_.store(1, std::memory_order_relaxed); // the mutex orders it
-    sync::futex_wake_all(drained_word_);
+    if (!closing() || drained_ || has_others())
+      return;
+    flags_.fetch_or(cancelling_flag, std::memory_order_seq_cst); // P5, before it looks what waits
+    if (queue_->empty(*this))
+      return;
+    helpers_.fetch_add(1, std::memory_order_seq_cst);
   }
-  // From here on the engine may be gone, unless `keep_alive` holds it.
-  thread_state& thread = this_thread();
-  for (const waiter* w : waiting) {
-    scheduler& home = *w->home;
-    if (job* const resume = w->complete())
-      schedule(home, thread, *resume);
-  }
+  activate(this_thread(), pool_slot::duty::sweep);
 }
 
-bool pool_engine::wait_drained(waiter& w) {
+void pool_engine::abandon() noexcept {
+  std::uint64_t slots = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!closing())
+      queue_->closing_began();
+    flags_.fetch_or(closed_flag | abandoned_flag, std::memory_order_seq_cst); // P4, P5
+    slots = target_.exchange(0, std::memory_order_seq_cst);
+  }
+  queue_->detach(*this);
+  limit_changed(slots, 0, false);
+  bool sweep = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    sweep = !has_others() && !queue_->empty(*this);
+    if (sweep) {
+      helpers_.fetch_add(1, std::memory_order_seq_cst);
+      if (std::exchange(drained_, false)) { // others that shared the queue have left something
+        drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
+        queue_->closing_began();
+      }
+    }
+  }
+  if (sweep)
+    activate(this_thread(), pool_slot::duty::sweep);
+  stop_running();
+  if (queue_->shared())
+    settle_all(); // a closing one may be alone now
+  settle();
+}
+
+bool pool_engine::drained() const noexcept {
   const std::scoped_lock lock(mutex_);
-  if (drained_)
-    return false;
-  drain_waiters_.push_back(&w);
-  return true;
+  return drained_;
+}
+
+void pool_engine::settle() noexcept {
+  woken_list woken;
+  std::uint64_t slots = 0;
+  bool sweep = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!closing() || drained_)
+      return;
+    // In this order: a task goes from "waits for room" to "waits" to "husk" or "in a slot". All
+    // seq_cst: P4.
+    const bool others = has_others();
+    const bool room_wanted = room_waiters_.load(std::memory_order_seq_cst) != 0;
+    const bool cares = !others || (flags_.load(std::memory_order_relaxed) & abandoned_flag) == 0;
+    const bool waits = cares && queue_->waiting(*this) > 0;
+    // Also if what waits goes now: who takes it may belong to a pool that does not know this one.
+    const bool left = !others && (waits || !queue_->empty(*this));
+    const bool used = active_.load(std::memory_order_seq_cst) != 0 ||
+                      helpers_.load(std::memory_order_seq_cst) != 0;
+    if (!room_wanted && !waits)
+      until_empty_.move_all_to(woken);
+    if (!used && left && (!waits || target_.load(std::memory_order_relaxed) == 0)) {
+      sweep = true; // no slot will come to it
+      helpers_.fetch_add(1, std::memory_order_seq_cst);
+    } else if (!used && !room_wanted && !waits) {
+      drained_ = true;
+      queue_->closing_ended();
+      slots = target_.exchange(0, std::memory_order_seq_cst);
+      until_drained_.move_all_to(woken);
+      drained_word_.store(1, std::memory_order_relaxed); // the mutex orders it
+      sync::futex_wake_all(drained_word_);
+    }
+  }
+  if (sweep)
+    activate(this_thread(), pool_slot::duty::sweep);
+  limit_changed(slots, 0, false);
+  woken.complete_all();
+}
+
+void pool_engine::settle_all() noexcept {
+  if (!queue_->shared()) {
+    settle_if_closing();
+  } else if (queue_->any_closing()) {
+    for (const auto& pool : queue_->pools())
+      pool->settle_if_closing();
+  }
 }
 
 void pool_engine::wait_drained() noexcept {
   for (;;) {
     {
-      // The lock also waits for finish_drain to leave the engine.
+      // The lock also waits for settle to leave the engine.
       const std::scoped_lock lock(mutex_);
       if (drained_)
         return;
@@ -237,11 +772,29 @@ void pool_engine::wait_drained() noexcept {
   }
 }
 
-void pool_engine::keep_until_drained(std::shared_ptr<pool_engine> engine) noexcept {
-  auto& self = *engine;
-  const std::scoped_lock lock(self.mutex_);
-  if (!self.drained_)
-    self.keep_alive_ = std::move(engine);
+void pool_watcher::require_stranger(promise_base& promise) const {
+  if (promise.scope().root().belongs_to(pool_.get()))
+    throw_error(errc::would_deadlock,
+                "a task of a pool must not wait for the end of all the pool's tasks");
+}
+
+bool pool_watcher::wait_or_take() noexcept {
+  {
+    const std::scoped_lock lock(pool_->mutex_);
+    if (pool_->drained_ || !pool_->closing())
+      return false;
+    (what_ == until::drained ? pool_->until_drained_ : pool_->until_empty_).push_back(*this);
+  }
+  pool_->settle(); // completes this one too, if nothing is left
+  return true;
+}
+
+bool pool_watcher::withdraw(suspension& self) noexcept {
+  auto& watcher = static_cast<pool_watcher&>(self);
+  const std::scoped_lock lock(watcher.pool_->mutex_);
+  return (watcher.what_ == until::drained ? watcher.pool_->until_drained_
+                                          : watcher.pool_->until_empty_)
+      .remove(watcher);
 }
 
 } // namespace weir::detail

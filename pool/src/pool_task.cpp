@@ -59,6 +59,7 @@ struct pool_task::callback_run {
   ~callback_run() = default;
 
   task_scope scope;
+  result<void> outcome;
   task<> coroutine;
   result<void> outcome;
 };

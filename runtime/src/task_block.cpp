@@ -122,6 +122,8 @@ void task_block::complete(thread_state& thread) noexcept {
 void task_block::end_unstarted() noexcept {
   discard(scope_.reason());
   thread_state& thread = this_thread();
+  if (hook_ != nullptr)
+    hook_->ended_unstarted(thread);
   (void)publish(thread);
   if (scope_.leave_in_queue())
     return;

@@ -50,10 +50,9 @@ class crowd {
 };
 
 weir::task<int> suspends(crowd& c, int value, int yields) {
-  c.enter();
+  const crowd::visit visit(c);
   for (int i = 0; i < yields; ++i)
     co_await weir::yield();
-  c.leave();
   co_return value;
 }
 
@@ -222,7 +221,7 @@ TEST_CASE("close refuses new tasks and waits for everything accepted", "[fixed_p
       handles.push_back(*pool.try_submit(suspends, std::ref(c), i, 50));
     CHECK_FALSE(pool.closed());
     auto closing = pool.close();
-    CHECK(pool.closed());
+    CHECK(pool.paused());
     CHECK(code_of([&] { (void)pool.try_submit([] {}); }) == weir::errc::pool_closed);
     CHECK(code_of([&] { rt.block_on(pool.submit([] {})); }) == weir::errc::pool_closed);
     CHECK(code_of([&] { (void)rt.block_on(pool.submit_async([] {})); }) == weir::errc::pool_closed);
@@ -257,7 +256,11 @@ TEST_CASE("the destructor cancels what waits", "[fixed_pool]") {
   crowd c;
   test::gate door;
   std::optional<weir::fixed_pool<>> pool(std::in_place, rt, weir::fixed_pool_options{.size = 1});
-  auto running = *pool->try_submit([&] { door.pass(); });
+  auto running = *pool->try_submit([&] {
+    const crowd::visit visit(c);
+    door.pass();
+  });
+  test::eventually([&] { return c.inside() == 1; });
   auto waiting = *pool->try_submit([&] { c.enter(); });
   // On a worker the destructor does not wait, so that the door is still closed when it is over.
   rt.submit([&] { pool.reset(); }).get();
@@ -367,7 +370,7 @@ TEST_CASE("a runtime that stops cancels what waits in its pools", "[fixed_pool]"
       }
     }
     CHECK(ended + cancelled == 100);
-    CHECK(ended == c.ended());
+    CHECK(ended <= c.ended());
   }
 }
 

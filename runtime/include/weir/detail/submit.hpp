@@ -260,7 +260,7 @@ class bound_call {
 
 /// `submit(f, args...)` where `f` returns a plain value.
 template <class T, class F, class... Args>
-class call_block final : public result_block<T> {
+class call_block : public result_block<T> {
  public:
   template <class G, class... As>
   explicit call_block(scheduler& home, G&& f, As&&... args)
@@ -299,7 +299,7 @@ class call_block final : public result_block<T> {
 /// `submit(f, args...)` where `f` returns a `task<T>`. The callable lives until the coroutine has
 /// ended: a lambda coroutine uses its captures all that time.
 template <class T, class F, class... Args>
-class coroutine_call_block final : public coroutine_block<T> {
+class coroutine_call_block : public coroutine_block<T> {
  public:
   template <class G, class... As>
   explicit coroutine_call_block(scheduler& home, G&& f, As&&... args)
@@ -338,22 +338,20 @@ class coroutine_call_block final : public coroutine_block<T> {
   bound_call<F, Args...> call_;
 };
 
+/// The control block's class for `submit(f, args...)`.
+template <class F, class... Args>
+using block_for = std::conditional_t<
+    is_task<std::remove_cvref_t<typename raw_result<F, Args...>::type>>,
+    coroutine_call_block<submit_result_t<F, Args...>, std::decay_t<F>, std::decay_t<Args>...>,
+    call_block<submit_result_t<F, Args...>, std::decay_t<F>, std::decay_t<Args>...>>;
+
 /// The control block for `submit(f, args...)`, with both references still the caller's.
 /// Throws `errc::empty_callable`, `std::bad_alloc`, and what copying the arguments throws.
 template <class F, class... Args>
 [[nodiscard]] auto* make_block(scheduler& home, F&& f, Args&&... args) {
   require_callable(f);
-  using raw = typename raw_result<F, Args...>::type;
-  using value = submit_result_t<F, Args...>;
-  if constexpr (is_task<std::remove_cvref_t<raw>>) {
-    return static_cast<result_block<value>*>(
-        new coroutine_call_block<value, std::decay_t<F>, std::decay_t<Args>...>(
-            home, std::forward<F>(f), std::forward<Args>(args)...));
-  } else {
-    return static_cast<result_block<value>*>(
-        new call_block<value, std::decay_t<F>, std::decay_t<Args>...>(home, std::forward<F>(f),
-                                                                      std::forward<Args>(args)...));
-  }
+  return static_cast<result_block<submit_result_t<F, Args...>>*>(
+      new block_for<F, Args...>(home, std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 } // namespace weir::detail

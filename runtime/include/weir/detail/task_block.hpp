@@ -42,6 +42,11 @@ class end_hook {
   virtual void slot_freed(thread_state& thread) noexcept = 0;
   /// Called on the worker after the outcome was published; the hook may be gone when it returns.
   virtual void task_published(thread_state& thread) noexcept = 0;
+  /// Called by whoever cancels a task that has not started, before its outcome is published. The
+  /// two calls above follow when the task has left its queue.
+  virtual void ended_unstarted(thread_state&) noexcept {}
+  /// Whether the task runs in a slot of what `owner` stands for.
+  [[nodiscard]] virtual bool belongs_to(const void* owner) const noexcept { return owner == this; }
 
  protected:
   ~end_hook() = default;
@@ -61,8 +66,10 @@ class WEIR_API task_block : public accepted_job {
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   [[nodiscard]] task_scope& scope() noexcept { return scope_; }
   void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
-  /// Whether this is a task of the pool behind `hook`.
-  [[nodiscard]] bool has_hook(const end_hook& hook) const noexcept { return hook_ == &hook; }
+  /// Whether this is a task of the pool that `owner` stands for.
+  [[nodiscard]] bool belongs_to(const void* owner) const noexcept {
+    return hook_ != nullptr && hook_->belongs_to(owner);
+  }
 
   [[nodiscard]] bool done() const noexcept {
     // Acquire: pairs with the release half of the exchange in publish; the outcome is seen.
@@ -97,6 +104,8 @@ class WEIR_API task_block : public accepted_job {
     sink_ = {};
   }
 
+  /// Takes a share of the block for somebody who knows that it is still there.
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     // Acquire-release: the last one to leave sees everything that the other one did.
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
