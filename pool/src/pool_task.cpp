@@ -61,7 +61,6 @@ struct pool_task::callback_run {
   task_scope scope;
   result<void> outcome;
   task<> coroutine;
-  result<void> outcome;
 };
 
 pool_task::pool_task(task_pool_core& core, pool_group& group, run_function first) noexcept
