@@ -350,10 +350,11 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
-  bump(taken_);
   counted_ = !item.is_husk();
-  if (counted_)
+  if (counted_) {
+    bump(taken_); // a husk never runs
     pool.queue_->count_taken();
+  }
   pool.settle_all();
   if (counted_ && item.stamp != pool_item::not_measured) {
     const auto now = pool.now();
@@ -477,10 +478,11 @@ void pool_slot::task_left(pool_item& item, task_end how) noexcept {
     sync::relax();
   }
   if (item.is_husk()) {
-    bump(husks_);
     pool.queue_->husk_left();
-    if (counted_)
+    if (counted_) {
+      bump(husks_);
       pool.queue_->uncount_taken();
+    }
     return;
   }
   bump(ended_[static_cast<std::size_t>(how)]);
