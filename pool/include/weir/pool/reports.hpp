@@ -6,6 +6,7 @@
 #include <weir/detail/result.hpp>
 #include <weir/error.hpp>
 #include <weir/pool/errors.hpp>
+#include <weir/pool/stats.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -37,9 +38,6 @@ enum class bad_args : std::uint8_t {
   /// Logs an error, goes on, and the exception is the outcome of that argument in the group.
   report,
 };
-
-/// How a task has ended.
-enum class task_end : std::uint8_t { finished, failed, cancelled };
 
 /// One ended task.
 struct task_report {

@@ -13,6 +13,9 @@
 
 namespace weir {
 
+/// How a task has ended.
+enum class task_end : std::uint8_t { finished, failed, cancelled };
+
 /// How many durations fell into which class. Class 0 holds 0 ns, class n from 2^(n-1) ns to below
 /// 2^n ns; the last one everything longer. A plain value.
 struct duration_histogram {

@@ -6,6 +6,7 @@
 #include <weir/detail/submit.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/task_block.hpp>
+#include <weir/pool/stats.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -20,8 +21,6 @@ namespace weir::detail {
 
 class pool_slot;
 class queue_core;
-
-enum class task_end : std::uint8_t { finished, failed, cancelled };
 
 /// The pool's part of a task. Made by the submitter, linked by the queue, then held by a slot.
 class WEIR_API pool_item : public end_hook {
