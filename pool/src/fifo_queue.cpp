@@ -4,6 +4,7 @@
 
 #include <weir/pool/detail/front_queue.hpp>
 
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -27,7 +28,7 @@ class fifo_queue final : public front_queue {
     packet p;
     p.run = &stands_for_item;
     p.relocate = nullptr;
-    pool_item* const which = &item;
+    const auto which = reinterpret_cast<std::uintptr_t>(&item);
     std::memcpy(p.storage, &which, sizeof which);
     push(p);
   }
@@ -92,9 +93,9 @@ class fifo_queue final : public front_queue {
   static pool_item* item_of(const packet& p) noexcept {
     if (p.run != &stands_for_item)
       return in_packet();
-    pool_item* item = nullptr;
-    std::memcpy(&item, p.storage, sizeof item);
-    return item;
+    std::uintptr_t which = 0;
+    std::memcpy(&which, p.storage, sizeof which);
+    return reinterpret_cast<pool_item*>(which);
   }
   static bool take_husk(const packet& p, pool_item*& husks) noexcept {
     pool_item* const item = item_of(p);
