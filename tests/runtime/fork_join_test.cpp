@@ -347,14 +347,18 @@ TEST_CASE("a guest counts as a task, and nested regions as nothing", "[fork_join
 }
 
 TEST_CASE("hooks may fork", "[fork_join]") {
+  std::atomic<int> calls{0};
   std::atomic<int> right{0};
+  const auto hook = [&](std::size_t) {
+    ++calls;
+    right += fib(12) == 144;
+  };
   {
-    weir::runtime rt{{.workers = 2,
-                      .on_worker_start = [&](std::size_t) { right += fib(12) == 144; },
-                      .on_worker_stop = [&](std::size_t) { right += fib(12) == 144; }}};
+    weir::runtime rt{{.workers = 2, .on_worker_start = hook, .on_worker_stop = hook}};
     rt.drain();
   }
-  CHECK(right == 4);
+  CHECK(calls >= 4); // a stand-in for a worker that waits has its own
+  CHECK(right == calls);
 }
 
 TEST_CASE("more guests than a runtime keeps a list of", "[fork_join]") {
