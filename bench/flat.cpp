@@ -5,12 +5,11 @@
 #include "peers/asio_pool.hpp"
 #include "peers/queue_pool.hpp"
 #include "peers/weir_runtime.hpp"
-#include "tally.hpp"
+#include "producers.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,41 +29,15 @@ double seconds(clock_type::duration d) {
   return std::chrono::duration<double>(d).count();
 }
 
-struct empty_job {
-  void operator()() const noexcept { bench::tally::count(); }
-};
-
-/// Starts `producers` threads at once, lets each submit its share, and waits for the last job.
-template <class Submit>
-double time_round(int producers, const Submit& submit) {
-  const long before = bench::tally::sum();
-  std::latch ready(producers + 1);
-  std::vector<std::thread> threads;
-  for (int p = 0; p < producers; ++p) {
-    threads.emplace_back([&] {
-      ready.arrive_and_wait();
-      submit(jobs_per_round / producers);
-    });
-  }
-  ready.arrive_and_wait();
-  const auto start = clock_type::now();
-  for (auto& t : threads)
-    t.join();
-  // Short sleeps, so that the watcher takes no CPU from the workers.
-  while (bench::tally::sum() - before < jobs_per_round)
-    std::this_thread::sleep_for(100us);
-  return seconds(clock_type::now() - start);
-}
-
 template <class Peer>
 void throughput(benchmark::State& state) {
   const int producers = static_cast<int>(state.range(0));
   for (auto _ : state) {
     Peer peer(workers);
     const long before = bench::tally::sum();
-    state.SetIterationTime(time_round(producers, [&](long count) {
+    state.SetIterationTime(bench::time_round(jobs_per_round, producers, [&](long count) {
       for (long i = 0; i < count; ++i)
-        peer.post(empty_job());
+        peer.post(bench::empty_job());
     }));
     if (bench::tally::sum() - before != jobs_per_round)
       state.SkipWithError("wrong number of jobs");
@@ -79,8 +52,8 @@ void bulk_throughput(benchmark::State& state) {
   for (auto _ : state) {
     Peer peer(workers);
     const long before = bench::tally::sum();
-    state.SetIterationTime(time_round(producers, [&](long count) {
-      std::vector<empty_job> jobs(chunk);
+    state.SetIterationTime(bench::time_round(jobs_per_round, producers, [&](long count) {
+      std::vector<bench::empty_job> jobs(chunk);
       for (long i = 0; i < count; i += chunk)
         peer.post_bulk(std::span(jobs));
     }));

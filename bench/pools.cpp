@@ -4,58 +4,34 @@
 // many tasks have run.
 //
 //   pools [rounds] [part of a name]
-#include "tally.hpp"
+#include "producers.hpp"
 
 #include <weir/weir.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <latch>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace {
 
-using clock_type = std::chrono::steady_clock;
-
 constexpr std::size_t workers = 2;
 constexpr long jobs_per_round = 1'000'000;
 
-struct empty_job {
-  void operator()() const noexcept { bench::tally::count(); }
-};
-
-/// Starts `producers` threads at once, lets each submit its share, and waits for the last job.
-/// \return seconds.
+/// A round that ends the program if it ran a wrong number of jobs.
 template <class Submit>
-double time_round(int producers, const Submit& submit) {
+double checked_round(int producers, const Submit& submit) {
   const long before = bench::tally::sum();
-  std::latch ready(producers + 1);
-  std::vector<std::thread> threads;
-  for (int p = 0; p < producers; ++p) {
-    threads.emplace_back([&] {
-      ready.arrive_and_wait();
-      submit(jobs_per_round / producers);
-    });
-  }
-  ready.arrive_and_wait();
-  const auto start = clock_type::now();
-  for (auto& t : threads)
-    t.join();
-  while (bench::tally::sum() - before < jobs_per_round)
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  const std::chrono::duration<double> elapsed = clock_type::now() - start;
+  const double elapsed = bench::time_round(jobs_per_round, producers, submit);
   if (bench::tally::sum() - before != jobs_per_round) {
     std::fputs("wrong number of jobs\n", stderr);
     std::exit(1);
   }
-  return elapsed.count();
+  return elapsed;
 }
 
 /// One way to run empty tasks; gives seconds for a round.
@@ -67,17 +43,17 @@ struct peer {
 
 double post_to_runtime(int producers) {
   weir::runtime rt({.workers = workers});
-  return time_round(producers, [&](long count) {
+  return checked_round(producers, [&](long count) {
     for (long i = 0; i < count; ++i)
-      rt.post(empty_job());
+      rt.post(bench::empty_job());
   });
 }
 
 double submit_to_runtime(int producers) {
   weir::runtime rt({.workers = workers});
-  return time_round(producers, [&](long count) {
+  return checked_round(producers, [&](long count) {
     for (long i = 0; i < count; ++i)
-      (void)rt.submit(empty_job());
+      (void)rt.submit(bench::empty_job());
   });
 }
 
@@ -85,9 +61,9 @@ template <class Queue>
 double post_to_pool(int producers) {
   weir::runtime rt({.workers = workers});
   weir::fixed_pool<Queue> pool(rt, {.size = workers});
-  return time_round(producers, [&](long count) {
+  return checked_round(producers, [&](long count) {
     for (long i = 0; i < count; ++i)
-      pool.post(empty_job());
+      pool.post(bench::empty_job());
   });
 }
 
@@ -95,9 +71,9 @@ template <class Queue>
 double submit_to_pool(int producers) {
   weir::runtime rt({.workers = workers});
   weir::fixed_pool<Queue> pool(rt, {.size = workers});
-  return time_round(producers, [&](long count) {
+  return checked_round(producers, [&](long count) {
     for (long i = 0; i < count; ++i)
-      (void)pool.submit_nowait(empty_job());
+      (void)pool.submit_nowait(bench::empty_job());
   });
 }
 
