@@ -64,6 +64,8 @@ simulation::simulation(const tree& work, const model& m)
     for (line* l : {&w.bottom, &w.top, &w.hints})
       *l = {.sharers = bit(i), .owner = i};
   }
+  for (line* l : {&idle_word_, &thieves_word_})
+    l->sharers = bit(static_cast<int>(m.workers - 1)) * 2 - 1;
   for (int i = 0; i < 8; ++i)
     (void)random();
 }
