@@ -36,6 +36,12 @@ def simulate(program, requests):
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
+def count(program, tree, workers):
+    """What the runtime has counted in each of as many rounds as there are seeds."""
+    run = subprocess.run([program, *tree.split(), str(workers), str(SEEDS)], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
 def per_unit(outcome, problem, workers=MOST):
     """Nanoseconds of one worker for a unit of the problem."""
     return outcome["time"] / 1000 * workers / PROBLEMS[problem].units
@@ -173,8 +179,7 @@ def real(program, counter):
     rows = ["| tree | workers | steals, real | simulated | forks published, real | simulated | wake-ups, real | simulated |",
             "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for (tree, fork), workers in itertools.product(REAL, (1, 2, 4, 8, 16)):
-        run = subprocess.run([counter, *tree.split(), str(workers), str(SEEDS)], capture_output=True, text=True, check=True)
-        seen = [json.loads(line) for line in run.stdout.splitlines()]
+        seen = count(counter, tree, workers)
         made = simulate(program, [f"{tree} workers={workers} lazy=1 parked=1 group=64 fork={fork * 1000:.0f} seed={seed}"
                                   for seed in range(1, SEEDS + 1)])
         cells = []
