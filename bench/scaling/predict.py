@@ -107,8 +107,8 @@ def counts(program):
     """What happens for each million forks of fib."""
     names = [("Chase-Lev", REFERENCE), ("citor", DESIGNS["citor"]), ("libfork", DESIGNS["libfork"]),
              ("oneTBB", DESIGNS["oneTBB"]), ("weir", DESIGNS["weir-functions"])]
-    rows = ["| of fib(39), for a million forks | workers | steals | attempts that failed | forks published | lines moved | "
-            "of these, the owner waited | wake-ups |", "|---|---:|---:|---:|---:|---:|---:|---:|"]
+    rows = ["| of fib(39), for a million forks | workers | steals | attempts that failed | forks published | lines moved "
+            "| of these, the owner waited | wake-ups |", "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for name, design in names:
         for workers, o in zip(SWEEP, simulate(program, [request(design, "fib", p) for p in SWEEP])):
             if workers in (1, 2, 8, 64):
@@ -121,7 +121,8 @@ def counts(program):
 
 def growth(program):
     """Trees of different size on 64 workers: steals follow the depth, not the forks."""
-    rows = ["| weir, 64 workers | forks | steals | forks published | lines moved | lines a steal | lines for 1,000 forks |",
+    rows = ["| weir, 64 workers | forks | steals | forks published | lines moved | lines a steal | "
+            "lines for 1,000 forks |",
             "|---|---:|---:|---:|---:|---:|---:|"]
     trees = ("fib 27", "fib 31", "fib 35", "fib 39", "fib 43", "skynet 6", "skynet 8")
     outcomes = simulate(program, [request(DESIGNS["weir-functions"], "fib", MOST, tree=tree) for tree in trees])
