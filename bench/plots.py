@@ -175,7 +175,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
         corners = [(across(place), up(value)) for place, value in zip(places, ideal)]
         parts += [rule(*one, *next_one, "d") for one, next_one in zip(corners, corners[1:])]
     for i, line in enumerate(lines):
-        shift = (i - (len(lines) - 1) / 2) * 5  # so that whiskers of different peers do not hide each other
+        shift = (i - (len(lines) - 1) / 2) * min(5, 24 / len(lines))  # so that whiskers of different peers do not hide each other
         points = [(across(p) + shift, *line.points[p], p) for p in places if p in line.points]
         parts.append(f'<g class="c{colour(line.peer)}">')
         parts.append('<polyline class="l" points="' + " ".join(f"{x:.1f},{up(v):.1f}" for x, v, *_ in points) + '"/>')
@@ -190,7 +190,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
 
 def ratios(title, rows):
     """Ratios on a logarithmic axis; above 1 is a win. `rows`: label, (value, low, high), and whether that counts."""
-    left, right = 176, WIDTH - 60
+    left, right = 196, WIDTH - 52
     values = [v for _, ratio, _ in rows for v in ratio if v]
     least, most = min(0.7, *values) / 1.1, max(1.5, *values) * 1.1
 

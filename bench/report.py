@@ -116,7 +116,8 @@ class Report:
     def lines_of(self, question, figure):
         """The figure over workers or submitting threads."""
         keys = [k for k in self.results.keys(figure) if k.question == question]
-        peers = sorted({p for k in keys for p in self.results.runs[k]}, key=peer_order)
+        # The serial program has one place only, often far from all others; it stands in the table.
+        peers = sorted({p for k in keys for p in self.results.runs[k]} - {"serial"}, key=peer_order)
         lines = [plots.Line(p, {k.parameter: (s.median, *(s.interval or (None, None))) for k in keys
                                 if (s := self.results.runs[k].get(p))}) for p in peers]
         axis = "threads that submit" if question in SUBMITTING else "workers"
@@ -147,15 +148,14 @@ class Report:
             lines = [plots.Line(p, {names[k]: (s.median, *(s.interval or (None, None))) for k in keys
                                     if (s := self.results.runs[k].get(p))}) for p in peers]
             svg = plots.lines_over(f"{question}: percentiles", lines, list(names.values()), "µs", logarithmic=True)
+            head = ["peer", *(words for k in keys for words in (f"{names[k]} µs", "95 % interval"))]
             rows = []
-            for key in keys:
-                by_peer = self.results.runs[key]
-                best = best_peer(by_peer, key.figure)
-                rows += [[is_weir(p), p, names[key], number(by_peer[p].median), interval(by_peer[p]),
-                          *times(better_by(by_peer[p], by_peer[best], key.figure) if best and is_weir(p) else None)]
-                         for p in sorted(by_peer, key=peer_order)]
-            yield self.card(", ".join(filter(None, (question, words))), self.keep(f"{question}-latency", svg) + table(
-                ["peer", "percentile", "µs", "95 % interval", "to the best peer", "interval"], rows))
+            for p in peers:
+                found = [self.results.runs[k].get(p) for k in keys]
+                rows.append([is_weir(p), p, *(cell for series in found for cell in (
+                    (number(series.median), interval(series)) if series else ("–", "–")))])
+            yield self.card(", ".join(filter(None, (question, words))),
+                            self.keep(f"{question}-latency", svg) + table(head, rows))
 
     def memory(self):
         keys = self.results.keys("rss_mb")
