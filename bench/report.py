@@ -25,7 +25,7 @@ code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .card{background:var(--ground);border:1px solid var(--grid);border-radius:10px;padding:14px;margin:12px 0}
 .row{display:flex;flex-wrap:wrap;gap:18px 26px;align-items:flex-start}
 .row>svg{flex:0 1 380px;width:100%;max-width:380px;height:auto}
-.table{flex:1 1 320px;min-width:0;overflow-x:auto}
+.table{flex:1 1 320px;min-width:0;overflow-x:auto}.wide{flex-basis:100%}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:2px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}
 th{color:var(--muted);font-weight:500}th:first-child,td:first-child{text-align:left;padding-left:0}.us{font-weight:600}
@@ -50,13 +50,13 @@ def times(found):
     return f"{value:.2f}×", "–" if low is None else f"{low:.2f} to {high:.2f}"
 
 
-def table(head, rows):
-    """Rows begin with whether they are weir's."""
+def table(head, rows, wide=False):
+    """Rows begin with whether they are weir's. `wide`: not beside the picture but below it."""
     cells = ["<tr>" + "".join(f"<th>{escape(h)}</th>" for h in head) + "</tr>"]
     for ours, *row in rows:
         cells.append(f'<tr{" class=" + chr(34) + "us" + chr(34) if ours else ""}>' +
                      "".join(f"<td>{escape(str(c))}</td>" for c in row) + "</tr>")
-    return '<div class="table"><table>' + "".join(cells) + "</table></div>"
+    return f'<div class="table{" wide" if wide else ""}"><table>' + "".join(cells) + "</table></div>"
 
 
 # How the summary tells figures of a question from its main one.
@@ -155,7 +155,7 @@ class Report:
                 rows.append([is_weir(p), p, *(cell for series in found for cell in (
                     (number(series.median), interval(series)) if series else ("–", "–")))])
             yield self.card(", ".join(filter(None, (question, words))),
-                            self.keep(f"{question}-latency", svg) + table(head, rows))
+                            self.keep(f"{question}-latency", svg) + table(head, rows, wide=True))
 
     def memory(self):
         keys = self.results.keys("rss_mb")
