@@ -210,7 +210,8 @@ class Report:
                  "Date": context["date"][:16].replace("T", " "),
                  "Load before": f"{load_of(context):.2f} on {context['num_cpus']} CPUs",
                  "Rounds": f"{self.results.rounds}, peers interleaved in random order"}
-        facts.update({f"Compiler of {language}": words for language, words in self.results.languages.items()})
+        if context.get("other_compilers"):
+            facts["Other compilers"] = context["other_compilers"]
         items = "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
         command = escape(context.get("command", "bench/run"))
         return f"<dl>{items}<dt>To reproduce</dt><dd><code>{command}</code></dd></dl>"

@@ -4,8 +4,7 @@
     results.py RESULTS.json... --into ALL.json    puts the results of one machine and build into one file
 
 Names are question/peer[/parameter]/…; the parameter is how many workers there were, or how many threads submitted.
-Results of unlike work are refused (`Refused`), with both sides named. Programs in other languages than C++ say which in
-their context (`language`), and their compiler may be another one.
+Results of unlike work are refused (`Refused`), with both sides named.
 """
 import json
 import re
@@ -65,7 +64,6 @@ class Results:
         self.benchmarks = []
         self._work = {}
         self._operations = {}
-        self.languages = {}
         self._warnings = []
         self.context = None
         for path in self.paths:
@@ -80,15 +78,13 @@ class Results:
             context, benchmarks = content["context"], content["benchmarks"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(f"{path}: not the JSON of Google Benchmark ({error})") from error
-        if self.context is None or ("language" in self.context and "language" not in context):
-            if self.context is not None:
-                self._warnings += check_contexts(context, path, self.context, self.paths[0])
+        if self.context is None:
             self.context = context
         else:
             self._warnings += check_contexts(self.context, self.paths[0], context, path)
-        if "language" in context:
-            self.languages[context["language"]] = context.get("compiler", "compiler not recorded")
-        self.languages.update(context.get("languages", {}))
+            # Those of programs in other languages.
+            if context.get("other_compilers"):
+                self.context = {**self.context, "other_compilers": context["other_compilers"]}
         for run in benchmarks:
             if run.get("run_type") == "aggregate":
                 continue
@@ -174,10 +170,7 @@ def figures_of(run):
 def check_contexts(one, one_name, other, other_name):
     """Refuses results of different machines or builds; returns warnings about what was not recorded."""
     unknown = []
-    languages = one.get("language"), other.get("language")
     for key, words in SAME.items():
-        if key == "compiler" and languages[0] != languages[1]:
-            continue
         if key not in one or key not in other:
             unknown.append(words)
         elif one[key] != other[key]:
@@ -270,8 +263,7 @@ def merge():
         raise Refused(__doc__)
     results = Results(paths)
     with open(into, "w", encoding="utf-8") as file:
-        context = {**results.context, **({"languages": results.languages} if results.languages else {})}
-        json.dump({"context": context, "benchmarks": results.benchmarks}, file, indent=1)
+        json.dump({"context": results.context, "benchmarks": results.benchmarks}, file, indent=1)
 
 
 if __name__ == "__main__":
