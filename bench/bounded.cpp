@@ -35,10 +35,10 @@ void add_for() {
   add.template operator()<bench::weir_autoscale<Order>>();
   add.template operator()<bench::locked_pool<Order>>();
 #ifdef BENCH_HAS_ASIO
-  add.template operator()<bench::gated<bench::asio_pool, Order>>();
+  add.template operator()<bench::asio_gate<Order>>();
 #endif
 #ifdef BENCH_HAS_TBB
-  add.template operator()<bench::gated<bench::tbb_arena, Order>>();
+  add.template operator()<bench::tbb_gate<Order>>();
 #endif
 }
 

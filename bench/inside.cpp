@@ -51,9 +51,18 @@ template <class Peer>
 constexpr bool can =
     (bench::takes_jobs<Peer> || bench::runs_jobs<Peer>) && !bench::thread_per_job<Peer>;
 
+/// Whether a million jobs may wait at once: a peer may take the newest first.
+template <class Peer>
+constexpr bool may_pile_up = true;
+#ifdef BENCH_HAS_BOOST_FIBER
+// A stack for each of them: gigabytes, and minutes to touch them.
+template <>
+constexpr bool may_pile_up<bench::boost_fibers> = false;
+#endif
+
 const bench::question added([] {
   bench::for_each_peer([]<class Peer> {
-    if constexpr (can<Peer>) {
+    if constexpr (can<Peer> && may_pile_up<Peer>) {
       bench::question::add_for_workers<Peer>("inside", {1, 2, 4}, [](benchmark::State& state) {
         run<Peer, spawner<Peer>>(state, static_cast<std::size_t>(state.range(0)), times,
                                  times * many);

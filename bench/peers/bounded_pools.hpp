@@ -13,7 +13,6 @@
 #include <functional>
 #include <mutex>
 #include <queue>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -182,8 +181,6 @@ class locked_pool {
 template <class Peer, class Order>
 class gated {
  public:
-  static inline const std::string name = std::string(Peer::name) + "-gate";
-
   explicit gated(std::size_t limit) : limit_(limit), peer_(limit) {}
 
   template <class F>
@@ -219,5 +216,20 @@ class gated {
   std::size_t running_ = 0;
   Peer peer_; // the last, so that it goes first
 };
+
+#ifdef BENCH_HAS_ASIO
+template <class Order>
+struct asio_gate : gated<asio_pool, Order> {
+  static constexpr const char* name = "asio-gate";
+  using gated<asio_pool, Order>::gated;
+};
+#endif
+#ifdef BENCH_HAS_TBB
+template <class Order>
+struct tbb_gate : gated<tbb_arena, Order> {
+  static constexpr const char* name = "onetbb-gate";
+  using gated<tbb_arena, Order>::gated;
+};
+#endif
 
 } // namespace bench
