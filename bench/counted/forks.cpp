@@ -55,9 +55,9 @@ long count_when_all(long n) {
 }
 
 constexpr operation all[] = {
-    {"fib/weir-functions", 15, 20, count_functions},
-    {"fib/weir-join", 15, 20, count_join},
-    {"fib/weir-when_all", 15, 20, count_when_all},
+    {"fib/weir-functions", 15, 22, count_functions},
+    {"fib/weir-join", 15, 22, count_join},
+    {"fib/weir-when_all", 15, 22, count_when_all},
 };
 
 } // namespace

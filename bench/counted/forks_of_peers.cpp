@@ -25,7 +25,7 @@ long count_onetbb(long n) {
   tbb_peer peer(1);
   return fib_operations(n, peer.run([n] { return fib_onetbb(static_cast<int>(n)); }));
 }
-constexpr operation all[] = {{"fib/onetbb", 15, 20, count_onetbb}};
+constexpr operation all[] = {{"fib/onetbb", 15, 22, count_onetbb}};
 
 } // namespace
 
