@@ -17,16 +17,22 @@ long count_task_pool(long n) {
   one_worker rt;
   weir::task_pool pool(rt, {.pool_size = 10});
   long sum = 0;
-  {
-    held_worker held(rt);
-    if constexpr (Map) {
-      std::vector<long> ones(static_cast<std::size_t>(n), 1);
-      (void)pool.map([&sum](long each) { sum += each; }, std::move(ones), {.num_concurrent = 10});
-    } else {
-      (void)pool.apply([&sum] { ++sum; }, {.num = static_cast<std::size_t>(n)});
-    }
-    held.release();
+  gate done;
+  const auto add = [&](long each) {
+    sum += each;
+    if (sum == n)
+      done.open();
+  };
+  held_worker held(rt);
+  if constexpr (Map) {
+    std::vector<long> ones(static_cast<std::size_t>(n), 1);
+    (void)pool.map(add, std::move(ones), {.num_concurrent = 10});
+  } else {
+    (void)pool.apply([&add] { add(1); }, {.num = static_cast<std::size_t>(n)});
   }
+  held.release();
+  // Before the pool is closed, so that closing does not meet tasks.
+  done.wait();
   rt.block_on(pool.gather_and_close());
   expect(sum == n);
   return n;
