@@ -68,6 +68,7 @@ void apply_coroutines(benchmark::State& state) {
     (void)pool.apply(&yields_once, {.num = coroutines});
     finish(state, pool, coroutines, 0);
   }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(coroutines));
 }
 void map_coroutines(benchmark::State& state) {
   for (auto _ : state) {
@@ -76,6 +77,7 @@ void map_coroutines(benchmark::State& state) {
                    {.num_concurrent = limit});
     finish(state, pool, coroutines, 0);
   }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(coroutines));
 }
 
 /// Only the calls that cancel are timed.
@@ -91,6 +93,7 @@ void cancel_sleeping(benchmark::State& state) {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     finish(state, pool, 0, coroutines);
   }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(coroutines));
 }
 void cancel_waiting(benchmark::State& state) {
   for (auto _ : state) {
@@ -106,10 +109,30 @@ void cancel_waiting(benchmark::State& state) {
 
 } // namespace
 
-BENCHMARK(empty)->Unit(benchmark::kMillisecond)->Iterations(3)->UseRealTime();
-BENCHMARK(apply_coroutines)->Unit(benchmark::kMillisecond)->Iterations(5)->UseRealTime();
-BENCHMARK(map_coroutines)->Unit(benchmark::kMillisecond)->Iterations(5)->UseRealTime();
-BENCHMARK(cancel_sleeping)->Unit(benchmark::kMillisecond)->Iterations(3)->UseManualTime();
-BENCHMARK(cancel_waiting)->Unit(benchmark::kMillisecond)->Iterations(3)->UseManualTime();
+BENCHMARK(empty)
+    ->Name("group_empty/weir-task_pool")
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(3)
+    ->UseRealTime();
+BENCHMARK(apply_coroutines)
+    ->Name("group_apply/weir-task_pool")
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5)
+    ->UseRealTime();
+BENCHMARK(map_coroutines)
+    ->Name("group_map/weir-task_pool")
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5)
+    ->UseRealTime();
+BENCHMARK(cancel_sleeping)
+    ->Name("group_cancel_sleeping/weir-task_pool")
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(3)
+    ->UseManualTime();
+BENCHMARK(cancel_waiting)
+    ->Name("group_cancel_waiting/weir-task_pool")
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(3)
+    ->UseManualTime();
 
 BENCHMARK_MAIN();

@@ -9,9 +9,10 @@
 //   bytes()          how much memory its data takes
 #pragma once
 
+#include "memory.hpp"
+
 #include <chrono>
 #include <cstddef>
-#include <fstream>
 #include <optional>
 #include <string>
 
@@ -20,25 +21,8 @@
 
 namespace bench {
 
-/// Whether runs report the peak of the process's memory. Of use if the process runs one of them.
-inline bool reports_memory = false;
-
 /// Whether a run has given a wrong result.
 inline bool failed = false;
-
-/// The largest resident set that this process has had, in bytes. Not from getrusage(), which also
-/// remembers the process that this one was before exec.
-inline std::size_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    if (word == "VmHWM:") {
-      std::size_t kilobytes = 0;
-      status >> kilobytes;
-      return kilobytes * 1024;
-    }
-  }
-  return 0;
-}
 
 /// Keeps the calling thread and those that it starts on one CPU, each time on the next one. CPUs of
 /// shared machines differ: without this, runs of one thread would be compared by where that was.

@@ -21,9 +21,12 @@ COLOURS = {  # light, dark
     "ground": ("#ffffff", "#1c1c1b"), "page": ("#f5f5f2", "#121211"), "warn": ("#fdf1d6", "#3a2f12"),
     "c0": ("#2a78d6", "#3987e5"), "c1": ("#1baf7a", "#199e70"), "c2": ("#eb6834", "#d95926"),
     "c3": ("#d39000", "#c98500"), "c4": ("#5a48c0", "#9085e9"), "c5": ("#d9628f", "#d55181"),
-    "c6": ("#8a8a85", "#8f8f8a")}
-PEERS = {"weir": 0, "weir-functions": 0, "weir-coroutines": 1, "onetbb": 2, "asio": 2, "openmp-static": 3,
-         "moodycamel": 3, "openmp-dynamic": 4, "mutex": 4, "openmp-gnu": 5, "serial": 6}
+    "c6": ("#8a8a85", "#8f8f8a"), "c7": ("#0d93a8", "#2fb0c4"), "c8": ("#8a5a2b", "#b98654"),
+    "c9": ("#a3268f", "#c66ab8"), "c10": ("#75870a", "#9db030"), "c11": ("#c22f2d", "#e2635f")}
+PEERS = {"weir": 0, "weir-functions": 0, "weir-fixed": 0, "weir-coroutines": 1, "weir-autoscale": 1, "weir-jobs": 1,
+         "onetbb": 2, "onetbb-gate": 2, "asio": 3, "asio-gate": 3, "openmp-static": 3, "mutex": 4, "openmp-dynamic": 4,
+         "openmp": 5, "openmp-gnu": 5, "threads": 5, "serial": 6, "moodycamel": 7, "boost-asio": 8, "boost-fiber": 9,
+         "eigen": 10, "std-async": 11}
 
 
 class Bar(NamedTuple):
@@ -38,14 +41,14 @@ class Line(NamedTuple):
 
 
 def colour(peer):
-    """The number of the peer's colour; peers that are not known share the last three."""
-    return PEERS.get(peer, 3 + sum(map(ord, peer)) % 3)
+    """The number of the peer's colour; peers that are not known share the last five."""
+    return PEERS.get(peer, 7 + sum(map(ord, peer)) % 5)
 
 
 def style():
     """Variables of both colour schemes and the classes of the pictures."""
     light, dark = ("".join(f"--{name}:{both[i]};" for name, both in COLOURS.items()) for i in (0, 1))
-    peers = "".join(f".c{i}{{--c:var(--c{i})}}" for i in range(7))
+    peers = "".join(f".c{i}{{--c:var(--c{i})}}" for i in range(12))
     return (f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
             f"svg text{{font:12px {FONT};fill:var(--text)}}svg .m{{fill:var(--muted)}}svg .b{{font-weight:600}}"
             f"{peers}svg .f{{fill:var(--c)}}svg .l{{stroke:var(--c);stroke-width:2;fill:none}}"
@@ -172,7 +175,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
         corners = [(across(place), up(value)) for place, value in zip(places, ideal)]
         parts += [rule(*one, *next_one, "d") for one, next_one in zip(corners, corners[1:])]
     for i, line in enumerate(lines):
-        shift = (i - (len(lines) - 1) / 2) * 5  # so that whiskers of different peers do not hide each other
+        shift = (i - (len(lines) - 1) / 2) * min(5, 24 / len(lines))  # so that whiskers of different peers do not hide each other
         points = [(across(p) + shift, *line.points[p], p) for p in places if p in line.points]
         parts.append(f'<g class="c{colour(line.peer)}">')
         parts.append('<polyline class="l" points="' + " ".join(f"{x:.1f},{up(v):.1f}" for x, v, *_ in points) + '"/>')
@@ -187,7 +190,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
 
 def ratios(title, rows):
     """Ratios on a logarithmic axis; above 1 is a win. `rows`: label, (value, low, high), and whether that counts."""
-    left, right = 176, WIDTH - 60
+    left, right = 196, WIDTH - 52
     values = [v for _, ratio, _ in rows for v in ratio if v]
     least, most = min(0.7, *values) / 1.1, max(1.5, *values) * 1.1
 

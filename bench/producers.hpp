@@ -11,10 +11,6 @@
 
 namespace bench {
 
-struct empty_job {
-  void operator()() const noexcept { tally::count(); }
-};
-
 /// Starts `producers` threads at once, lets each submit its share of `jobs`, and waits for the last
 /// job.
 /// \return seconds.

@@ -8,8 +8,10 @@ import os
 from html import escape
 
 import plots
-from results import FIGURES, PERCENTILES, Results, best_peer, is_weir, load_of, main, number, percent
+from results import (FIGURES, PERCENTILES, SUBMITTING, Results, best_peer, is_weir, load_of, main, number,
+                     parameter_words, percent)
 from stats import ENOUGH, ratio
+from table import better_by
 
 PAGE_STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,sans-serif}
@@ -23,7 +25,7 @@ code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .card{background:var(--ground);border:1px solid var(--grid);border-radius:10px;padding:14px;margin:12px 0}
 .row{display:flex;flex-wrap:wrap;gap:18px 26px;align-items:flex-start}
 .row>svg{flex:0 1 380px;width:100%;max-width:380px;height:auto}
-.table{flex:1 1 320px;min-width:0;overflow-x:auto}
+.table{flex:1 1 320px;min-width:0;overflow-x:auto}.wide{flex-basis:100%}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:2px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}
 th{color:var(--muted);font-weight:500}th:first-child,td:first-child{text-align:left;padding-left:0}.us{font-weight:600}
@@ -48,26 +50,17 @@ def times(found):
     return f"{value:.2f}×", "–" if low is None else f"{low:.2f} to {high:.2f}"
 
 
-def better_by(mine, other, figure):
-    """How many times better `mine` is."""
-    return ratio(mine, other) if FIGURES[figure][2] else ratio(other, mine)
-
-
-def table(head, rows):
-    """Rows begin with whether they are weir's."""
+def table(head, rows, wide=False):
+    """Rows begin with whether they are weir's. `wide`: not beside the picture but below it."""
     cells = ["<tr>" + "".join(f"<th>{escape(h)}</th>" for h in head) + "</tr>"]
     for ours, *row in rows:
         cells.append(f'<tr{" class=" + chr(34) + "us" + chr(34) if ours else ""}>' +
                      "".join(f"<td>{escape(str(c))}</td>" for c in row) + "</tr>")
-    return '<div class="table"><table>' + "".join(cells) + "</table></div>"
+    return f'<div class="table{" wide" if wide else ""}"><table>' + "".join(cells) + "</table></div>"
 
 
-def parameter_words(key, figure):
-    if not key.parameter:
-        return ""
-    if figure == "items_per_second":
-        return f"{key.parameter} submitting"
-    return f"{key.parameter} worker{'' if key.parameter == '1' else 's'}"
+# How the summary tells figures of a question from its main one.
+SAID = {"rss_mb": "memory", "cpu_ns_per_job": "CPU", "arm_s": "arm", "region_ms": "region"}
 
 
 class Report:
@@ -102,7 +95,7 @@ class Report:
 
     def bars_of(self, question, figure):
         keys = [k for k in self.results.keys(figure) if k.question == question]
-        groups = [(parameter_words(k, figure), [plots.Bar(p, p, self.results.runs[k][p])
+        groups = [(parameter_words(k), [plots.Bar(p, p, self.results.runs[k][p])
                                                 for p in sorted(self.results.runs[k], key=peer_order)]) for k in keys]
         return self.keep(f"{question}-{figure}", plots.bars(question, groups, FIGURES[figure][0])), keys
 
@@ -120,40 +113,60 @@ class Report:
             f"{question}: speed-up over workers", lines, places, "times as fast as serial", "workers",
             ideal=[float(p) for p in places]))
 
-    def cards(self, figure):
-        for question in self.questions(figure):
-            svg, keys = self.bars_of(question, figure)
-            scaling = self.scaling_of(question) if figure == "real_time" else ""
-            yield self.card(question, svg + scaling + self.figures_table(keys))
+    def lines_of(self, question, figure):
+        """The figure over workers or submitting threads."""
+        keys = [k for k in self.results.keys(figure) if k.question == question]
+        # The serial program has one place only, often far from all others; it stands in the table.
+        peers = sorted({p for k in keys for p in self.results.runs[k]} - {"serial"}, key=peer_order)
+        lines = [plots.Line(p, {k.parameter: (s.median, *(s.interval or (None, None))) for k in keys
+                                if (s := self.results.runs[k].get(p))}) for p in peers]
+        axis = "threads that submit" if question in SUBMITTING else "workers"
+        return self.keep(f"{question}-{figure}-over", plots.lines_over(
+            f"{question} over {axis}", lines, [k.parameter for k in keys], FIGURES[figure][0], axis)), keys
+
+    def cards(self, *figures):
+        for question in self.questions(*figures):
+            for figure in figures:
+                count = sum(k.question == question for k in self.results.keys(figure))
+                if count == 0:
+                    continue
+                # Many bars for each of many parameters are hard to follow.
+                as_lines = figure != "real_time" and count > 2
+                svg, keys = (self.lines_of if as_lines else self.bars_of)(question, figure)
+                scaling = self.scaling_of(question) if figure == "real_time" else ""
+                yield self.card(question, svg + scaling + self.figures_table(keys))
 
     def latencies(self):
         for question in self.questions(*PERCENTILES):
             keys = [k for k in self.results.keys(*PERCENTILES) if k.question == question]
+            # With a parameter, its largest value.
+            most = max(int(k.parameter or 0) for k in keys)
+            keys = [k for k in keys if int(k.parameter or 0) == most]
+            words = parameter_words(keys[0])
             peers = sorted({p for k in keys for p in self.results.runs[k]}, key=peer_order)
             names = {k: FIGURES[k.figure][0].split()[0] for k in keys}
             lines = [plots.Line(p, {names[k]: (s.median, *(s.interval or (None, None))) for k in keys
                                     if (s := self.results.runs[k].get(p))}) for p in peers]
             svg = plots.lines_over(f"{question}: percentiles", lines, list(names.values()), "µs", logarithmic=True)
+            head = ["peer", *(words for k in keys for words in (f"{names[k]} µs", "95 % interval"))]
             rows = []
-            for key in keys:
-                by_peer = self.results.runs[key]
-                best = best_peer(by_peer, key.figure)
-                rows += [[is_weir(p), p, names[key], number(by_peer[p].median), interval(by_peer[p]),
-                          *times(better_by(by_peer[p], by_peer[best], key.figure) if best and is_weir(p) else None)]
-                         for p in sorted(by_peer, key=peer_order)]
-            yield self.card(question, self.keep(f"{question}-latency", svg) + table(
-                ["peer", "percentile", "µs", "95 % interval", "to the best peer", "interval"], rows))
+            for p in peers:
+                found = [self.results.runs[k].get(p) for k in keys]
+                rows.append([is_weir(p), p, *(cell for series in found for cell in (
+                    (number(series.median), interval(series)) if series else ("–", "–")))])
+            yield self.card(", ".join(filter(None, (question, words))),
+                            self.keep(f"{question}-latency", svg) + table(head, rows, wide=True))
 
     def memory(self):
         keys = self.results.keys("rss_mb")
         most = {k.question: k for k in keys}  # the last key of a question has the most workers
-        groups = [(f"{q}, {parameter_words(k, 'rss_mb')}", [plots.Bar(p, p, s) for p, s in sorted(
+        groups = [(f"{q}, {parameter_words(k)}", [plots.Bar(p, p, s) for p, s in sorted(
             self.results.runs[k].items(), key=lambda item: peer_order(item[0]))]) for q, k in most.items()]
         svg = self.keep("memory", plots.bars("Peak memory", groups, "MB"))
-        rows = [[is_weir(p), k.question, k.parameter, p, number(self.results.runs[k][p].median)]
+        rows = [[is_weir(p), k.question, parameter_words(k), p, number(self.results.runs[k][p].median)]
                 for k in keys for p in sorted(self.results.runs[k], key=peer_order)]
         yield self.card("peak resident set beyond the data",
-                        svg + table(["problem", "workers", "peer", "MB"], rows))
+                        svg + table(["problem", "threads", "peer", "MB"], rows))
 
     def summary(self):
         rows = []
@@ -163,10 +176,12 @@ class Report:
             for peer in sorted(filter(is_weir, by_peer), key=peer_order):
                 found = better_by(by_peer[peer], by_peer[best], key.figure) if best else None
                 if found:
-                    what = FIGURES[key.figure][0].split()[0] if key.figure in PERCENTILES else key.parameter
-                    kind = "coroutines" if peer == "weir-coroutines" else ""
-                    kind += " memory" if key.figure == "rss_mb" else ""
-                    label = ", ".join(filter(None, (key.question.replace("_", " "), what, kind.strip())))
+                    what = [key.parameter]
+                    if key.figure in PERCENTILES:
+                        what.append(FIGURES[key.figure][0].split()[0])
+                    what.append(SAID.get(key.figure))
+                    what.append(peer.removeprefix("weir-") if peer not in ("weir", "weir-functions") else "")
+                    label = ", ".join(filter(None, (key.question.replace("_", " "), *what)))
                     rounds = min(len(by_peer[peer].values), len(by_peer[best].values))
                     rows.append((label, best, found, rounds >= ENOUGH))
         if not rows:
@@ -195,6 +210,8 @@ class Report:
                  "Date": context["date"][:16].replace("T", " "),
                  "Load before": f"{load_of(context):.2f} on {context['num_cpus']} CPUs",
                  "Rounds": f"{self.results.rounds}, peers interleaved in random order"}
+        if context.get("other_compilers"):
+            facts["Other compilers"] = context["other_compilers"]
         items = "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
         command = escape(context.get("command", "bench/run"))
         return f"<dl>{items}<dt>To reproduce</dt><dd><code>{command}</code></dd></dl>"
@@ -210,10 +227,14 @@ class Report:
             ("throughput", "Throughput", "Operations a second in millions, more is better.",
              self.cards("items_per_second")),
             ("latency", "Latency", "Percentiles within a round, less is better; logarithmic.", self.latencies()),
-            ("idle", "Idle CPU", "CPU time that threads without work use in a second, less is better.",
-             self.cards("cpu_us_per_s")),
-            ("memory", "Memory", "Of a process that runs the problem once, without the problem's own data; less is "
-             "better. The plot shows the largest number of workers.",
+            ("idle", "CPU time", "What threads without work use in a second, and what a job costs all threads "
+             "together; less is better.", self.cards("cpu_us_per_s", "cpu_ns_per_job")),
+            ("times", "Other times", "To arm the timers before they fire or are cancelled, and of the region beside "
+             "which the requests run; less is better.", self.cards("arm_s", "region_ms")),
+            ("tasks", "Memory of a task", "How much the resident set grows by a task or job that waits; less is "
+             "better.", self.cards("bytes_per_task")),
+            ("memory", "Memory", "Peak of a process that runs the problem once, without the problem's own data; less "
+             "is better. The plot shows the largest number of workers.",
              self.memory() if self.results.keys("rss_mb") else [])]
         links, bodies = [], []
         for name, title, words, cards in sections:

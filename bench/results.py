@@ -3,8 +3,8 @@
 
     results.py RESULTS.json... --into ALL.json    puts the results of one machine and build into one file
 
-Names are question/peer[/parameter]/…; the parameter is how many workers a problem of `fork` had, and how many threads
-submitted in `flat`. Results of unlike work are refused (`Refused`), with both sides named.
+Names are question/peer[/parameter]/…; the parameter is how many workers there were, or how many threads submitted.
+Results of unlike work are refused (`Refused`), with both sides named.
 """
 import json
 import re
@@ -17,12 +17,18 @@ from stats import ENOUGH, Series
 # figure: unit, factor to that unit, whether more is better
 FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, False), "p90_us": ("p90 µs", 1, False),
            "p99_us": ("p99 µs", 1, False), "p99_9_us": ("p99.9 µs", 1, False),
-           "cpu_us_per_s": ("µs of CPU per s", 1, False), "real_time": ("ms", 1, False), "rss_mb": ("MB", 1, False)}
+           "cpu_us_per_s": ("µs of CPU per s", 1, False), "cpu_ns_per_job": ("ns of CPU", 1, False),
+           "arm_s": ("s to arm", 1, False), "region_ms": ("ms for the region", 1, False),
+           "real_time": ("ms", 1, False), "bytes_per_task": ("bytes", 1, False), "rss_mb": ("MB", 1, False)}
 PERCENTILES = ("p50_us", "p90_us", "p99_us", "p99_9_us")
 MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}
 QUESTIONS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
-             "for_coarse", "sort", "reduce", "throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu",
-             "timer_fire", "timer_cancel", "sleeper_fire", "sleeper_cancel"]
+             "for_coarse", "sort", "reduce", "throughput", "bulk_throughput", "inside", "relay", "fan_out", "ping_pong",
+             "round_trip", "wake_up", "mixed", "resize", "idle_cpu", "paced", "bounded_fifo", "bounded_lifo",
+             "bounded_priority", "cancel_waiting", "cancel_queued", "timer_fire", "timer_cancel", "sleeper_fire",
+             "sleeper_cancel", "waiting_task", "queued_job"]
+# Questions whose parameter is the number of threads that submit; that of all others counts workers.
+SUBMITTING = ("throughput", "bulk_throughput", "bounded_fifo", "bounded_lifo", "bounded_priority")
 # What has to be the same in the contexts of results that are put side by side.
 SAME = {"compiler": "compiler", "build_type": "build type", "cpu": "CPU model", "num_cpus": "number of CPUs",
         "host_name": "host"}
@@ -57,6 +63,7 @@ class Results:
         self.runs = defaultdict(dict)
         self.benchmarks = []
         self._work = {}
+        self._operations = {}
         self._warnings = []
         self.context = None
         for path in self.paths:
@@ -75,6 +82,9 @@ class Results:
             self.context = context
         else:
             self._warnings += check_contexts(self.context, self.paths[0], context, path)
+            # Those of programs in other languages.
+            if context.get("other_compilers"):
+                self.context = {**self.context, "other_compilers": context["other_compilers"]}
         for run in benchmarks:
             if run.get("run_type") == "aggregate":
                 continue
@@ -86,11 +96,9 @@ class Results:
     def _add(self, run, path):
         question, peer, *rest = run["name"].split("/")
         parameter = rest[0] if rest and rest[0].isdigit() else ""
-        iterations = run["iterations"]
-        first, where = self._work.setdefault(question, (iterations, path))
-        if first != iterations:
-            raise Refused(f"{question} runs {first} times a round in {where} and {iterations} times in {path}: "
-                          "that is not the same work.")
+        self._check_amount(question, "times", run["iterations"], path, self._work)
+        if "work" in run:
+            self._check_amount(question, "operations", round(run["work"]), path, self._operations)
         for figure in figures_of(run):
             value = run[figure] * (MILLISECONDS[run["time_unit"]] if figure == "real_time" else FIGURES[figure][1])
             by_peer = self.runs[Key(question, parameter, figure)]
@@ -98,6 +106,18 @@ class Results:
                 value = round(value, 3)  # a difference of sums, which leaves residues instead of 0
             name = "/".join(filter(None, (question, peer, parameter, figure)))
             by_peer.setdefault(peer, Series(name)).values.append(value)
+
+    @staticmethod
+    def _check_amount(question, unit, amount, path, known):
+        first, where = known.setdefault(question, (amount, path))
+        if first != amount:
+            raise Refused(f"{question} runs {first} {unit} a round in {where} and {amount} {unit} in {path}: "
+                          "that is not the same work.")
+
+    @property
+    def operations(self):
+        """How many operations a run of each question does, where it says that."""
+        return {question: amount for question, (amount, _) in self._operations.items()}
 
     @property
     def work(self):
@@ -141,6 +161,8 @@ def figures_of(run):
     """Which figures a run is about: its own, or its time. Runs that report memory or percentiles give only those."""
     if "rss_mb" in run:
         return ["rss_mb"]
+    if "bytes_per_task" in run:
+        return ["bytes_per_task"]
     own = [f for f in FIGURES if f != "real_time" and f in run]
     return [f for f in own if f != "items_per_second" or "p50_us" not in own] or ["real_time"]
 
@@ -174,9 +196,10 @@ def check_work(old, new):
         raise Refused(f"Different problems: {', '.join(sorted(old.work))} in {names[0]}, "
                       f"{', '.join(sorted(new.work))} in {names[1]}.")
     for question in sorted(both):
-        if old.work[question] != new.work[question]:
-            raise Refused(f"{question} runs {old.work[question]} times a round in {names[0]} and "
-                          f"{new.work[question]} times in {names[1]}: that is not the same work.")
+        for unit, before, after in (("times", old.work, new.work), ("operations", old.operations, new.operations)):
+            if question in before and question in after and before[question] != after[question]:
+                raise Refused(f"{question} runs {before[question]} {unit} a round in {names[0]} and "
+                              f"{after[question]} {unit} in {names[1]}: that is not the same work.")
 
 
 def is_weir(peer):
@@ -188,6 +211,15 @@ def best_peer(by_peer, figure):
     others = [p for p in by_peer if not is_weir(p) and p != "serial"]
     choose = max if FIGURES[figure][2] else min
     return choose(others, key=lambda p: by_peer[p].median) if others else None
+
+
+def parameter_words(key):
+    """What the parameter of a key counts, with the number; "" without one."""
+    if not key.parameter:
+        return ""
+    if key.question in SUBMITTING:
+        return f"{key.parameter} submitting"
+    return f"{key.parameter} worker{'' if key.parameter == '1' else 's'}"
 
 
 def load_of(context):

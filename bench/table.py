@@ -1,31 +1,78 @@
 # SPDX-License-Identifier: MIT
-"""Prints results of `flat` and `timers` as a Markdown table: medians over the rounds, weir against peers.
+"""Prints results, but for those of fork and join, as a Markdown table: medians over the rounds, weir against peers.
 
-    table.py RESULTS.json... [--into PAGE.md]    with --into, replaces what stands between the page's marks
+    table.py RESULTS.json... [--short] [--into PAGE.md]
+        --short    the best peer only
+        --into     replaces what stands between the page's marks: "flat table", with --short "table"
 """
+import argparse
 import re
-import sys
 
-from results import FIGURES, Results, arguments_of, best_peer, machine, main
+from results import FIGURES, PERCENTILES, Results, best_peer, is_weir, machine, main, number, parameter_words
 from stats import ratio
 
 
-def table(paths):
-    results = Results(paths)
-    peers = sorted({p for by_peer in results.runs.values() for p in by_peer}, key=lambda p: (p != "weir", p))
+def label(key):
+    return ", ".join(filter(None, (key.question.replace("_", " "), parameter_words(key))))
+
+
+def keys_of(results):
+    return [key for key in results.keys() if key.figure != "real_time"
+            and (key.figure != "rss_mb" or any(k.figure == "items_per_second" for k in results.keys()
+                                               if k.question == key.question))]
+
+
+def better_by(mine, other, figure):
+    """How many times better `mine` is: (value, low, high), or None."""
+    return ratio(mine, other) if FIGURES[figure][2] else ratio(other, mine)
+
+
+def times_better(by_peer, mine, best, figure):
+    found = better_by(by_peer[mine], by_peer[best], figure) if best else None
+    if found is None:
+        return "–"
+    return f"{found[0]:.2f}×"
+
+
+def full_table(results):
+    """A row for each question and figure with a column for each peer; of weir's own ways the best is compared."""
+    keys = keys_of(results)
+    peers = sorted({p for key in keys for p in results.runs[key]}, key=lambda p: (not is_weir(p), p))
     lines = [f"| {results.rounds} rounds, medians | unit | " + " | ".join(peers) + " | weir to the best peer |",
              "|---|---|" + "---:|" * (len(peers) + 1)]
-    for key in results.keys():
+    for key in keys:
         unit, _, more_is_better = FIGURES[key.figure]
         by_peer = results.runs[key]
-        name = key.question.replace("_", " ") + (f", {key.parameter} submitting" if key.parameter else "")
-        cells = [f"{by_peer[p].median:.3g}" if p in by_peer else "–" for p in peers]
+        mine = [p for p in peers if is_weir(p) and p in by_peer]
+        best_of_mine = (max if more_is_better else min)(mine, key=lambda p: by_peer[p].median) if mine else None
+        cells = [number(by_peer[p].median) if p in by_peer else "–" for p in peers]
+        compared = times_better(by_peer, best_of_mine, best_peer(by_peer, key.figure), key.figure) if mine else "–"
+        lines.append(f"| {label(key)} | {unit} | " + " | ".join(cells) + f" | {compared} |")
+    return lines
+
+
+def short_table(results):
+    """A row for each of weir's ways, with the best peer beside it. Of the percentiles only p50 and p99."""
+    lines = [f"| {results.rounds} rounds, medians | unit | weir | best peer | | weir to the best peer |",
+             "|---|---|---:|---:|---|---:|"]
+    for key in keys_of(results):
+        if key.figure in PERCENTILES and key.figure not in ("p50_us", "p99_us"):
+            continue
+        by_peer = results.runs[key]
         best = best_peer(by_peer, key.figure)
-        found = None
-        if best and "weir" in by_peer:
-            found = ratio(*((by_peer["weir"], by_peer[best]) if more_is_better else (by_peer[best], by_peer["weir"])))
-        lines.append(f"| {name} | {unit} | " + " | ".join(cells) + f" | {f'{found[0]:.2f}×' if found else '–'} |")
-    return "\n".join(lines + ["", machine(results.context)])
+        if best is None:
+            continue
+        for mine in sorted(filter(is_weir, by_peer)):
+            way = mine.removeprefix("weir").removeprefix("-")
+            lines.append(f"| {label(key)}{f' ({way})' if way else ''} | {FIGURES[key.figure][0]} | "
+                         f"{number(by_peer[mine].median)} | {number(by_peer[best].median)} | {best} | "
+                         f"{times_better(by_peer, mine, best, key.figure)} |")
+    return lines
+
+
+def table(paths, short=False):
+    results = Results(paths)
+    return "\n".join([*(short_table if short else full_table)(results), "", machine(results.context)])
 
 
 def put(text, page, mark):
@@ -40,9 +87,13 @@ def put(text, page, mark):
         file.write(marked.sub(lambda m: m[1] + text + "\n" + m[2], before))
 
 
-def run():
-    paths, page = arguments_of(sys.argv[1:])
-    put(table(paths), page, "table")
+def run(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--into", metavar="PAGE.md")
+    options = parser.parse_args(arguments)
+    put(table(options.results, options.short), options.into, "table" if options.short else "flat table")
 
 
 if __name__ == "__main__":

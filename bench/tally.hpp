@@ -11,8 +11,8 @@ namespace bench {
 class tally {
  public:
   static void count() noexcept {
-    static thread_local std::atomic<long>& mine = slots_[next_.fetch_add(1) % slots_.size()].value;
-    mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    static thread_local const owned_slot mine;
+    mine.add();
   }
   static long sum() noexcept {
     long all = 0;
@@ -24,10 +24,45 @@ class tally {
  private:
   struct alignas(128) slot {
     std::atomic<long> value;
+    std::atomic<bool> taken;
   };
-  // More slots than threads ever run at once; a slot is used again only after its thread has ended.
+
+  /// A thread's own slot until it ends. Threads for which there is none share the last one.
+  class owned_slot {
+   public:
+    owned_slot() noexcept : slot_(take()) {}
+    owned_slot(const owned_slot&) = delete;
+    owned_slot& operator=(const owned_slot&) = delete;
+    ~owned_slot() {
+      if (slot_ != &slots_.back())
+        slot_->taken.store(false, std::memory_order_release); // pairs with take()
+    }
+    void add() const noexcept {
+      auto& value = slot_->value;
+      if (slot_ == &slots_.back()) [[unlikely]]
+        value.fetch_add(1, std::memory_order_relaxed);
+      else
+        value.store(value.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+
+   private:
+    static slot* take() noexcept {
+      for (std::size_t i = 0; i + 1 < slots_.size(); ++i) {
+        // Acquire: pairs with the release of the thread that had it, whose count is then seen.
+        if (!slots_[i].taken.exchange(true, std::memory_order_acquire))
+          return &slots_[i];
+      }
+      return &slots_.back();
+    }
+
+    slot* slot_;
+  };
+
   static inline std::array<slot, 64> slots_;
-  static inline std::atomic<unsigned> next_{0};
+};
+
+struct empty_job {
+  void operator()() const noexcept { tally::count(); }
 };
 
 } // namespace bench

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads around a queue, twice: moodycamel's blocking queue as it comes, and the mutex and
-// condition variable that everyone writes first.
+// Threads around a queue behind the benchmarks' common face (face.hpp), twice: moodycamel's
+// blocking queue as it comes, and the mutex and condition variable that everyone writes first.
 #pragma once
 
 #include <condition_variable>
@@ -14,10 +14,13 @@
 #include <utility>
 #include <vector>
 
+#ifdef BENCH_HAS_BLOCKING_QUEUE
 #include <concurrentqueue/blockingconcurrentqueue.h>
+#endif
 
 namespace bench {
 
+#ifdef BENCH_HAS_BLOCKING_QUEUE
 class moodycamel_queue {
  public:
   static constexpr const char* name = "moodycamel";
@@ -37,6 +40,7 @@ class moodycamel_queue {
  private:
   moodycamel::BlockingConcurrentQueue<job> queue_;
 };
+#endif
 
 class mutex_queue {
  public:
@@ -68,22 +72,13 @@ template <class Queue>
 class queue_pool {
  public:
   static constexpr const char* name = Queue::name;
-  static constexpr bool has_bulk =
-      requires(Queue& queue, std::span<std::function<void()>> jobs) { queue.push_bulk(jobs); };
 
-  explicit queue_pool(std::size_t workers) {
-    for (std::size_t i = 0; i < workers; ++i) {
-      threads_.emplace_back([this] {
-        while (auto job = queue_.pop())
-          job();
-      });
-    }
-  }
+  explicit queue_pool(std::size_t workers) { resize(workers); }
   queue_pool(const queue_pool&) = delete;
   queue_pool& operator=(const queue_pool&) = delete;
   ~queue_pool() {
     for (std::size_t i = 0; i < threads_.size(); ++i)
-      queue_.push({}); // an empty job ends one thread
+      queue_.push(std::function<void()>()); // an empty job ends one thread
     for (auto& t : threads_)
       t.join();
   }
@@ -93,7 +88,9 @@ class queue_pool {
     queue_.push(std::move(f));
   }
   template <class F>
-  void post_bulk(std::span<F> jobs) {
+  void post_bulk(std::span<F> jobs)
+    requires requires(Queue& queue) { queue.push_bulk(jobs); }
+  {
     queue_.push_bulk(jobs);
   }
   template <class F>
@@ -103,13 +100,23 @@ class queue_pool {
     queue_.push([&] { result.set_value(f()); });
     return got.get();
   }
+  void resize(std::size_t workers) {
+    while (threads_.size() < workers) {
+      threads_.emplace_back([this] {
+        while (auto job = queue_.pop())
+          job();
+      });
+    }
+  }
 
  private:
   Queue queue_;
   std::vector<std::thread> threads_;
 };
 
+#ifdef BENCH_HAS_BLOCKING_QUEUE
 using moodycamel_pool = queue_pool<moodycamel_queue>;
+#endif
 using mutex_pool = queue_pool<mutex_queue>;
 
 } // namespace bench

@@ -27,13 +27,17 @@ class Page(TestWithFiles):
             runs("throughput/asio/1", [1, 1], items_per_second=[3e6, 4e6]),
             runs("wake_up/weir", [1, 1], p50_us=[5, 6], p90_us=[8, 9], p99_us=[20, 90]),
             runs("wake_up/asio", [1, 1], p50_us=[4, 4], p90_us=[9, 9], p99_us=[30, 31]),
-            runs("idle_cpu/weir", [1, 1], cpu_us_per_s=[0, 0]), **context)
+            runs("idle_cpu/weir", [1, 1], cpu_us_per_s=[0, 0]),
+            runs("mixed/weir", [1, 1], p50_us=[5, 6], p99_us=[20, 90], region_ms=[300, 310]),
+            runs("waiting_task/weir", [1, 1], bytes_per_task=[390, 391]),
+            *(runs(f"inside/{peer}/{workers}", [1, 1], items_per_second=[speed * 1e6, speed * 1e6])
+              for peer, speed in (("weir", 9), ("go", 3)) for workers in (1, 2, 4)), **context)
 
     def test_page_is_well_formed_and_has_every_section(self):
         page, _ = self.everything()
         tree = xml.fromstring(page)
         self.assertEqual([s.get("id") for s in tree.iter("section")],
-                         ["summary", "fork", "throughput", "latency", "idle", "memory"])
+                         ["summary", "fork", "throughput", "latency", "idle", "times", "tasks", "memory"])
         links = {a.get("href")[1:] for a in tree.iter("a")}
         self.assertEqual(links, {s.get("id") for s in tree.iter("section")})
 
@@ -49,8 +53,8 @@ class Page(TestWithFiles):
         self.assertIn("@media(max-width:480px)", page)
 
     def test_page_says_where_the_figures_come_from(self):
-        page, _ = self.everything(load_before="3.5")
-        for words in ("A CPU", "g++ 12.2.0", "release", "bench/run --quick", "load 3.50 on 2 CPUs"):
+        page, _ = self.everything(load_before="3.5", other_compilers="go 1.19")
+        for words in ("go 1.19", "A CPU", "g++ 12.2.0", "release", "bench/run --quick", "load 3.50 on 2 CPUs"):
             self.assertIn(words, page)
 
     def test_every_figure_stands_in_a_table(self):
@@ -65,6 +69,7 @@ class Page(TestWithFiles):
         sides = {g.find(f"{SVG}title").text.split(":")[0]: g.get("class") for g in groups}
         self.assertEqual((sides["fib36, 1"], sides["fib36, 2"]), ("c0", "c2"))
         self.assertEqual(list(sides)[-1], "wake up, p99")
+        self.assertIn("inside, 4", sides)
         self.assertEqual(sides["throughput, 1"], "c6")  # two rounds decide nothing
 
     def test_text_of_results_cannot_become_markup(self):
@@ -76,8 +81,10 @@ class Page(TestWithFiles):
     def test_pictures_are_well_formed_and_stay_inside_their_frame(self):
         _, folder = self.everything()
         names = sorted(os.listdir(folder))
-        self.assertEqual(names, ["fib36-real_time.svg", "fib36-scaling.svg", "idle_cpu-cpu_us_per_s.svg", "memory.svg",
-                                 "summary.svg", "throughput-items_per_second.svg", "wake_up-latency.svg"])
+        self.assertEqual(names, ["fib36-real_time.svg", "fib36-scaling.svg", "idle_cpu-cpu_us_per_s.svg",
+                                 "inside-items_per_second-over.svg", "memory.svg", "mixed-latency.svg",
+                                 "mixed-region_ms.svg", "summary.svg", "throughput-items_per_second.svg",
+                                 "waiting_task-bytes_per_task.svg", "wake_up-latency.svg"])
         for name in names:
             with self.subTest(name):
                 root = xml.parse(os.path.join(folder, name)).getroot()
@@ -110,6 +117,18 @@ class Page(TestWithFiles):
                            runs("wake_up/weir", [1] * 3, p50_us=[0.0, 5, 6])):
             with self.subTest(benchmarks[0]["name"]):
                 xml.fromstring(self.report(benchmarks)[0])
+
+
+class Colours(TestWithFiles):
+    def test_peers_of_one_question_have_colours_of_their_own(self):
+        together = ["weir", "onetbb", "asio", "mutex", "openmp", "serial", "moodycamel", "boost-asio", "boost-fiber",
+                    "eigen", "std-async"]
+        self.assertEqual(len({plots.colour(p) for p in together}), len(together))
+
+    def test_every_colour_is_defined(self):
+        for peer in [*plots.PEERS, "go", "rayon", "something new"]:
+            self.assertIn(f"c{plots.colour(peer)}", plots.COLOURS)
+            self.assertIn(f".c{plots.colour(peer)}{{", plots.style())
 
 
 class Marks(TestWithFiles):

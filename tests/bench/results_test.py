@@ -54,6 +54,22 @@ class Reading(TestWithFiles):
         key = Key("throughput", "1", "items_per_second")
         self.assertEqual(results.best_peer(found.runs[key], key.figure), "mutex")
 
+    def test_compilers_of_other_languages_are_kept(self):
+        ours = self.write("a.json", runs("inside/weir/1", [1], items_per_second=[2e6]))
+        others = self.write("go.json", runs("inside/go/1", [1], items_per_second=[1]), other_compilers="go 1.19")
+        subprocess.run([sys.executable, results.__file__, ours, others, "--into", self.path("all.json")], check=True)
+        self.assertEqual(Results([self.path("all.json")]).context["other_compilers"], "go 1.19")
+
+    def test_runs_may_have_several_figures(self):
+        found = Results([self.write("a.json", runs("throughput/weir/2", [5], items_per_second=[3e6],
+                                                   cpu_ns_per_job=[40], work=[2e6]))])
+        self.assertEqual([k.figure for k in found.keys()], ["items_per_second", "cpu_ns_per_job"])
+
+    def test_parameters_are_said_by_what_they_count(self):
+        self.assertEqual(results.parameter_words(Key("throughput", "2", "items_per_second")), "2 submitting")
+        self.assertEqual(results.parameter_words(Key("inside", "1", "items_per_second")), "1 worker")
+        self.assertEqual(results.parameter_words(Key("relay", "", "items_per_second")), "")
+
     def test_merged_file_has_the_same_rounds(self):
         a = self.write("a.json", runs("fib36/serial/1", [1, 2]))
         b = self.write("b.json", runs("sort/serial/1", [3]))
@@ -82,6 +98,16 @@ class Refusals(TestWithFiles):
         a = self.write("a.json", runs("for_tiny/serial/1", [1], iterations=10))
         b = self.write("b.json", runs("for_tiny/onetbb/1", [1], iterations=5))
         self.assert_refused([a, b], "for_tiny", "10 times", "5 times", "a.json", "b.json")
+
+    def test_other_amounts_of_work(self):
+        a = self.write("a.json", runs("inside/weir/1", [1], items_per_second=[1], work=[1e6]))
+        b = self.write("b.json", runs("inside/go/1", [1], items_per_second=[1], work=[2e6]))
+        self.assert_refused([a, b], "inside", "1000000 operations", "2000000 operations", "a.json", "b.json")
+
+    def test_amounts_that_are_not_recorded_are_not_compared(self):
+        a = self.write("a.json", runs("inside/weir/1", [1], items_per_second=[1], work=[1e6]))
+        b = self.write("b.json", runs("inside/go/1", [1], items_per_second=[1]))
+        self.assertEqual(Results([a, b]).operations, {"inside": 1000000})
 
     def test_failed_run(self):
         failed = {**runs("sort/onetbb/1", [1])[0], "error_occurred": True, "error_message": "wrong result"}
@@ -140,6 +166,27 @@ class Tables(TestWithFiles):
         self.assertEqual(lines[2], "| throughput, 2 submitting | M/s | 32 | 8 | 4.00× |")
         self.assertEqual(lines[3], "| round trip | p50 µs | 4 | 2 | 0.50× |")
         self.assertIn("A CPU", lines[-1])
+
+    def test_short_table_has_a_row_for_each_way_of_weir_with_losses(self):
+        path = self.write("a.json", runs("bounded_fifo/weir-fixed/1", [1], items_per_second=[4e6]),
+                          runs("bounded_fifo/weir-autoscale/1", [1], items_per_second=[1e6]),
+                          runs("bounded_fifo/mutex/1", [1], items_per_second=[2e6]),
+                          runs("bounded_fifo/asio-gate/1", [1], items_per_second=[1e6]),
+                          runs("wake_up/weir", [1], p50_us=[4], p90_us=[5], p99_us=[6]),
+                          runs("wake_up/asio", [1], p50_us=[2], p90_us=[6], p99_us=[9]),
+                          runs("idle_cpu/weir", [1], cpu_us_per_s=[0]), runs("idle_cpu/asio", [1], cpu_us_per_s=[0]),
+                          runs("fib36/weir-functions/1", [3]), runs("fib36/onetbb/1", [4]))
+        rows = table.table([path], short=True).splitlines()[2:-2]
+        self.assertEqual(rows, [
+            "| wake up | p50 µs | 4 | 2 | asio | 0.50× |", "| wake up | p99 µs | 6 | 9 | asio | 1.50× |",
+            "| idle cpu | µs of CPU per s | 0 | 0 | asio | – |",
+            "| bounded fifo, 1 submitting (autoscale) | M/s | 1 | 2 | mutex | 0.50× |",
+            "| bounded fifo, 1 submitting (fixed) | M/s | 4 | 2 | mutex | 2.00× |"])
+
+    def test_full_table_compares_the_best_way_of_weir(self):
+        path = self.write("a.json", runs("mixed/weir/1", [1], p50_us=[8]), runs("mixed/weir-jobs/1", [1], p50_us=[4]),
+                          runs("mixed/asio/1", [1], p50_us=[2]))
+        self.assertTrue(table.table([path]).splitlines()[2].endswith("| 8 | 4 | 2 | 0.50× |"))
 
     def test_fork(self):
         path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+// What all questions about flat work include, compiled once.
+#include "../question.hpp"
