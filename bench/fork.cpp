@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   argv[argc] = nullptr;
 
   bench::add_all<bench::fib<36>>(workers);
-  bench::add_all<bench::fib<20>>(workers);
+  bench::add_all<bench::fib<16>>(workers);
   bench::add_all<bench::skynet>(workers);
   bench::add_all<bench::nqueens<12>>(workers);
   bench::add_all<bench::nqueens<14>>(workers);

@@ -20,8 +20,8 @@ FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, Fal
            "cpu_us_per_s": ("µs of CPU per s", 1, False), "real_time": ("ms", 1, False), "rss_mb": ("MB", 1, False)}
 PERCENTILES = ("p50_us", "p90_us", "p99_us", "p99_9_us")
 MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}
-QUESTIONS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
-             "for_coarse", "sort", "reduce", "throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu",
+QUESTIONS = ["fib36", "fib16", "skynet", "nqueens12", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3",
+             "quicksort", "pipeline", "for_tiny", "for_uneven", "for_coarse", "sort", "reduce", "throughput", "bulk_throughput", "round_trip", "wake_up", "idle_cpu",
              "timer_fire", "timer_cancel", "sleeper_fire", "sleeper_cancel"]
 # What has to be the same in the contexts of results that are put side by side.
 SAME = {"compiler": "compiler", "build_type": "build type", "cpu": "CPU model", "num_cpus": "number of CPUs",

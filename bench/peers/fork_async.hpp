@@ -20,7 +20,7 @@ namespace bench {
 class std_async {
  public:
   static constexpr const char* name = "std-async";
-  static constexpr long most_forks = 20'000; // all of them could be alive at once
+  static constexpr long most_forks = 5'000; // all of them could be alive at once
   static constexpr bool cpus_only = true;
 
   /// Threads that are started later inherit the CPUs.

@@ -7,6 +7,8 @@
 #include "fork_face.hpp"
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -16,6 +18,7 @@
 #include <boost/fiber/buffered_channel.hpp>
 #include <boost/fiber/condition_variable.hpp>
 #include <boost/fiber/fiber.hpp>
+#include <boost/fiber/fixedsize_stack.hpp>
 #include <boost/fiber/mutex.hpp>
 #include <boost/fiber/operations.hpp>
 
@@ -25,6 +28,7 @@ class fork_fibers {
  public:
   static constexpr const char* name = "boost-fiber";
   static constexpr long most_forks = 1'000'000; // a microsecond or more each
+  static constexpr bool cpus_only = true;       // idle threads take CPUs from the others
   static constexpr bool own_process = true; // the scheduler's threads are numbered once and for all
 
   explicit fork_fibers(int threads) {
@@ -59,7 +63,8 @@ class fork_fibers {
   template <class F, class G>
   static auto both(const F& f, const G& g) {
     std::pair<decltype(f()), decltype(g())> results;
-    boost::fibers::fiber second(boost::fibers::launch::post, [&] { results.second = g(); });
+    boost::fibers::fiber second(boost::fibers::launch::post, std::allocator_arg, stack(),
+                                [&] { results.second = g(); });
     results.first = f();
     second.join();
     return results;
@@ -70,7 +75,7 @@ class fork_fibers {
     std::vector<boost::fibers::fiber> others;
     others.reserve(count - 1);
     for (std::size_t i = 1; i < count; ++i)
-      others.emplace_back(boost::fibers::launch::post,
+      others.emplace_back(boost::fibers::launch::post, std::allocator_arg, stack(),
                           [&f, i, &result = results[i]] { result = f(i); });
     results[0] = f(0);
     for (auto& each : others)
@@ -87,11 +92,12 @@ class fork_fibers {
       channels.push_back(std::make_unique<channel>(Stream::between));
     std::vector<boost::fibers::fiber> stages;
     for (std::size_t s = 0; s < Stream::stages; ++s) {
-      stages.emplace_back(boost::fibers::launch::post, [&stream, &channels, s] {
-        for (std::size_t i = 0; i < Stream::items; ++i)
-          channels[s]->push(
-              stream.stage(s, s == 0 ? stream.source(i) : channels[s - 1]->value_pop()));
-      });
+      stages.emplace_back(
+          boost::fibers::launch::post, std::allocator_arg, stack(), [&stream, &channels, s] {
+            for (std::size_t i = 0; i < Stream::items; ++i)
+              channels[s]->push(
+                  stream.stage(s, s == 0 ? stream.source(i) : channels[s - 1]->value_pop()));
+          });
     }
     for (std::size_t i = 0; i < Stream::items; ++i)
       stream.sink(channels.back()->value_pop());
@@ -100,6 +106,12 @@ class fork_fibers {
   }
 
  private:
+  /// Half of the usual size: malloc takes the usual one from the kernel and gives it back each
+  /// time.
+  static boost::fibers::fixedsize_stack stack() {
+    return boost::fibers::fixedsize_stack(64 * 1024);
+  }
+
   boost::fibers::mutex mutex_;
   boost::fibers::condition_variable end_;
   bool ended_ = false; // guarded by the mutex
