@@ -90,10 +90,11 @@ class fork_fibers {
   template <class Stream>
   static void pipeline(Stream& stream) {
     using channel = boost::fibers::buffered_channel<typename Stream::item>;
-    // One place of a channel stays free.
+    // One place of a channel stays free, and their number is a power of two.
+    static_assert(Stream::between == 7);
     std::vector<std::unique_ptr<channel>> channels;
     for (std::size_t s = 0; s < Stream::stages; ++s)
-      channels.push_back(std::make_unique<channel>(Stream::between));
+      channels.push_back(std::make_unique<channel>(Stream::between + 1));
     std::vector<boost::fibers::fiber> stages;
     for (std::size_t s = 0; s < Stream::stages; ++s) {
       stages.emplace_back(

@@ -25,7 +25,7 @@ class stream {
   static constexpr std::size_t stages = 8;
   static constexpr std::size_t in_flight = 64;
   /// As many may wait between two stages, and behind the last, if one in each stage is on its way.
-  static constexpr std::size_t between = (in_flight - stages) / stages + 1;
+  static constexpr std::size_t between = (in_flight - stages) / stages;
 
   void reset() {
     for (auto& stage : states_)
@@ -88,7 +88,7 @@ class pipeline {
     std::vector<std::unique_ptr<weir::queue<stream::item>>> queues;
     std::vector<weir::task<void>> tasks;
     for (std::size_t s = 0; s < stream::stages; ++s)
-      queues.push_back(std::make_unique<weir::queue<stream::item>>(stream::between - 1));
+      queues.push_back(std::make_unique<weir::queue<stream::item>>(stream::between));
     for (std::size_t s = 0; s < stream::stages; ++s)
       tasks.push_back(run_stage(s, s == 0 ? nullptr : queues[s - 1].get(), *queues[s]));
     tasks.push_back(run_sink(*queues.back()));
