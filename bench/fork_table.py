@@ -1,51 +1,81 @@
 # SPDX-License-Identifier: MIT
-"""Prints results of `fork` as a Markdown table: medians over the rounds, weir against peers.
+"""Prints results of `fork` as a Markdown table: medians over the rounds, weir against its peers.
 
-    fork_table.py RESULTS.json... [--into PAGE.md]    with --into, replaces what stands between the page's marks
+    fork_table.py RESULTS.json... [--brief] [--into PAGE.md]
 
-Runs that report their memory give that column, of weir only, and no times.
+--brief gives weir and the best of the others only. With --into, the table replaces what stands between the page's
+marks `fork table`, or `fork summary` if brief. Runs that report their memory give that column, of weir only, and no
+times.
 """
 import sys
 
-from results import Results, arguments_of, is_weir, machine, main, number
+from results import Results, arguments_of, best_peer, is_weir, machine, main, number
 from stats import ratio
 from table import put
 
-PEERS = {"serial": ["serial"], "weir functions": ["weir-functions"], "weir coroutines": ["weir-coroutines"],
-         "oneTBB": ["onetbb"], "OpenMP": ["openmp-static", "openmp-dynamic", "openmp-gnu"]}
+FIRST = ["serial", "weir-functions", "weir-coroutines", "onetbb"]  # the other columns follow by name
 
 
-def best_of(by_peer, kinds):
-    """The kind with the least median, or None."""
-    return min((by_peer[kind] for kind in kinds if kind in by_peer), key=lambda s: s.median, default=None)
+def column(peer):
+    """Whose column: that of the peer, but OpenMP's ways of doing something have one."""
+    return "openmp" if peer.startswith("openmp-") else peer
 
 
-def table(paths):
-    results = Results(paths)
-    lines = [f"| {results.rounds} rounds, medians in ms | workers | " + " | ".join(PEERS) +
-             " | oneTBB to functions | oneTBB to coroutines | OpenMP to functions | functions to serial | MB |",
-             "|---|---|" + "---:|" * (len(PEERS) + 5)]
+def best_of(by_peer, belongs):
+    """The name of the one with the least median among those that belong, or None."""
+    return min((p for p in by_peer if belongs(p)), key=lambda p: by_peer[p].median, default=None)
+
+
+def times(found):
+    return f"{found[0]:.2f}×" if found else "–"
+
+
+def to_best(by_peer):
+    """How many times as fast weir is as the best other library."""
+    weir, other = best_of(by_peer, is_weir), best_peer(by_peer, "real_time")
+    return times(ratio(by_peer[other], by_peer[weir]) if weir and other else None)
+
+
+def full(results):
+    peers = {p for key in results.keys("real_time") for p in results.runs[key]}
+    columns = sorted({column(p) for p in peers}, key=lambda c: (FIRST.index(c) if c in FIRST else len(FIRST), c))
+    lines = [f"| {results.rounds} rounds, medians in ms | workers | " + " | ".join(columns) +
+             " | weir to the best peer | weir to serial | MB |", "|---|---|" + "---:|" * (len(columns) + 3)]
     for key in results.keys("real_time"):
-        times = {name: best_of(results.runs[key], kinds) for name, kinds in PEERS.items()}
-        cells = [number(times[name].median) if times[name] else "–" for name in PEERS]
-        times["serial"] = results.serial(key)
-
-        def ratio_of(above, below, times=times):
-            both = times[above] and times[below]
-            return f"{ratio(times[above], times[below])[0]:.2f}×" if both else "–"
-
-        cells += [ratio_of("oneTBB", "weir functions"), ratio_of("oneTBB", "weir coroutines"),
-                  ratio_of("OpenMP", "weir functions"), ratio_of("weir functions", "serial")]
+        by_peer, serial = results.runs[key], results.serial(key)
+        best = [best_of(by_peer, lambda p, c=c: column(p) == c) for c in columns]
+        cells = [number(by_peer[p].median) if p else "–" for p in best]
+        weir = best_of(by_peer, is_weir)
+        cells += [to_best(by_peer), times(ratio(serial, by_peer[weir]) if serial and weir else None)]
         memory = results.runs.get(key._replace(figure="rss_mb"), {})
-        peaks = [memory[kind].median for kinds in PEERS.values() for kind in kinds if kind in memory and is_weir(kind)]
-        cells.append(", ".join(f"{peak:.1f}" for peak in peaks) or "–")
+        cells.append(", ".join(f"{memory[p].median:.1f}" for p in columns if p in memory and is_weir(p)) or "–")
         lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
-    return "\n".join(lines + ["", machine(results.context)])
+    return lines
+
+
+def brief(results):
+    lines = [f"| {results.rounds} rounds, medians in ms | workers | serial | weir | best peer | weir to the best peer |",
+             "|---|---|---:|---:|---:|---:|"]
+    for key in results.keys("real_time"):
+        by_peer, serial = results.runs[key], results.serial(key)
+        weir, other = best_of(by_peer, is_weir), best_peer(by_peer, "real_time")
+        cells = [number(serial.median) if serial else "–",
+                 number(by_peer[weir].median) + (" (coroutines)" if weir == "weir-coroutines" else "") if weir else "–",
+                 f"{number(by_peer[other].median)} ({other})" if other else "–", to_best(by_peer)]
+        lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def table(paths, is_brief=False):
+    results = Results(paths)
+    return "\n".join((brief if is_brief else full)(results) + ["", machine(results.context)])
 
 
 def run():
-    paths, page = arguments_of(sys.argv[1:])
-    put(table(paths), page, "fork table")
+    arguments = sys.argv[1:]
+    is_brief = "--brief" in arguments
+    paths, page = arguments_of([a for a in arguments if a != "--brief"])
+    put(table(paths, is_brief), page, "fork summary" if is_brief else "fork table")
 
 
 if __name__ == "__main__":

@@ -4,20 +4,32 @@
 // A problem is a class whose constructor prepares the data. It has
 //   name             the first part of the benchmark's name
 //   iterations       how often it is run in a round; more than once: after a run that is not timed
+//   forks            about how many forks a run has
 //   reset()          what comes before each run, not timed, where the run will be
+//   serial()         a run without any library
+//   solve<Peer>()    a run on a peer, for all peers that have what it needs (peers/fork_face.hpp)
+//   coroutines()     a run by weir's coroutines; may be absent
 //   correct(result)  whether a run did what it should, not timed
 //   bytes()          how much memory its data takes
+//   beyond_cpus      whether more workers than CPUs say something; may be absent
 #pragma once
 
 #include "memory.hpp"
+#include "peers/fork_face.hpp"
+#include "peers/fork_peers.hpp"
+#include "sweep.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace bench {
 
@@ -47,13 +59,21 @@ class one_cpu {
   cpu_set_t before_;
 };
 
+/// What a round has found.
+struct round_result {
+  bool right = true;
+  std::size_t peak_memory = 0;
+  std::vector<double> seconds; // of each run
+};
+
 template <class Problem, class Peer, class Run>
-void measure(benchmark::State& state, Run run) {
+round_result time_round(int workers, Run run) {
   Problem problem;
   std::optional<one_cpu> pinned;
-  if (state.range(0) == 1)
+  if (workers == 1)
     pinned.emplace();
-  Peer peer(static_cast<int>(state.range(0)));
+  Peer peer(workers);
+  round_result found;
   const auto time_once = [&] {
     peer.run([&] {
       problem.reset();
@@ -62,26 +82,79 @@ void measure(benchmark::State& state, Run run) {
     const auto start = std::chrono::steady_clock::now();
     const auto result = peer.run([&] { return run(problem); });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    if (!problem.correct(result)) {
-      failed = true;
-      state.SkipWithError("wrong result");
-    }
+    found.right = found.right && problem.correct(result);
     return elapsed.count();
   };
   if (Problem::iterations > 1)
     time_once();
+  for (int i = 0; i < Problem::iterations; ++i)
+    found.seconds.push_back(time_once());
+  const std::size_t peak = peak_memory();
+  found.peak_memory = peak - std::min(peak, problem.bytes());
+  return found;
+}
+
+/// Calls `round()` in a process of its own, whose end is that of the library's threads.
+template <class Round>
+round_result in_own_process(std::size_t runs, Round round) {
+  round_result found;
+  found.seconds.resize(runs);
+  const auto transfer = [&](int fd, auto how) {
+    const auto all = [&](auto* data, std::size_t bytes) {
+      return how(fd, data, bytes) == static_cast<ssize_t>(bytes);
+    };
+    return all(&found.right, sizeof(found.right)) &&
+           all(&found.peak_memory, sizeof(found.peak_memory)) &&
+           all(found.seconds.data(), runs * sizeof(double));
+  };
+  int ends[2] = {};
+  if (pipe(ends) != 0) {
+    found.right = false;
+    return found;
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    found = round();
+    _exit(transfer(ends[1], write) ? 0 : 1);
+  }
+  close(ends[1]);
+  const bool came = child > 0 && transfer(ends[0], read);
+  close(ends[0]);
+  int status = 0;
+  const bool ended = child > 0 && waitpid(child, &status, 0) == child && status == 0;
+  found.right = found.right && came && ended;
+  return found;
+}
+
+template <class Problem, class Peer, class Run>
+void measure(benchmark::State& state, Run run) {
+  const auto workers = static_cast<int>(state.range(0));
+  const auto round = [&] { return time_round<Problem, Peer>(workers, run); };
+  round_result found;
+  if constexpr (requires { Peer::own_process; })
+    found = in_own_process(Problem::iterations, round);
+  else
+    found = round();
+  if (!found.right) {
+    failed = true;
+    state.SkipWithError("wrong result");
+  }
+  std::size_t next = 0;
   for (auto _ : state)
-    state.SetIterationTime(time_once());
+    state.SetIterationTime(found.seconds[next++]);
   if (reports_memory)
-    state.counters["rss_mb"] =
-        (static_cast<double>(peak_memory()) - static_cast<double>(problem.bytes())) / 1e6;
+    state.counters["rss_mb"] = static_cast<double>(found.peak_memory) / 1e6;
 }
 
 /// Registers `problem/peer` for so many workers. `run(problem)` is what is timed.
 template <class Problem, class Peer, class Run>
-void add(const char* peer, std::initializer_list<int> workers, Run run) {
+void add(const char* peer, const std::vector<int>& workers, Run run) {
   const std::string name = std::string(Problem::name) + "/" + peer;
   for (const int n : workers) {
+    if constexpr (requires { Peer::cpus_only; }) {
+      if (n > cpus())
+        continue;
+    }
     benchmark::RegisterBenchmark(
         name.c_str(), [run](benchmark::State& state) { measure<Problem, Peer>(state, run); })
         ->Arg(n)
@@ -89,6 +162,33 @@ void add(const char* peer, std::initializer_list<int> workers, Run run) {
         ->Iterations(Problem::iterations)
         ->Unit(benchmark::kMillisecond);
   }
+}
+
+/// The calling thread alone, without any library.
+struct no_library {
+  explicit no_library(int) {}
+  template <class F>
+  auto run(F f) {
+    return f();
+  }
+};
+
+template <class Problem, class Peer>
+concept answered_by = requires(Problem& problem) { problem.template solve<Peer>(); } &&
+                      Problem::forks <= most_forks<Peer>;
+
+/// Registers the problem for all that can answer it.
+template <class Problem>
+void add_all(const sweep& counts) {
+  const std::vector<int> workers = counts.of(requires { Problem::beyond_cpus; });
+  add<Problem, no_library>("serial", {1}, [](Problem& p) { return p.serial(); });
+  if constexpr (requires(Problem& p) { p.coroutines(); })
+    add<Problem, weir_coroutines>(weir_coroutines::name, workers,
+                                  [](Problem& p) { return p.coroutines(); });
+  for_each_fork_peer([&]<class Peer>() {
+    if constexpr (answered_by<Problem, Peer>)
+      add<Problem, Peer>(Peer::name, workers, [](Problem& p) { return p.template solve<Peer>(); });
+  });
 }
 
 } // namespace bench

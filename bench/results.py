@@ -22,8 +22,9 @@ FIGURES = {"items_per_second": ("M/s", 1e-6, True), "p50_us": ("p50 µs", 1, Fal
            "real_time": ("ms", 1, False), "bytes_per_task": ("bytes", 1, False), "rss_mb": ("MB", 1, False)}
 PERCENTILES = ("p50_us", "p90_us", "p99_us", "p99_9_us")
 MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}
-QUESTIONS = ["fib36", "skynet", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3", "for_tiny", "for_uneven",
-             "for_coarse", "sort", "reduce", "throughput", "bulk_throughput", "inside", "relay", "fan_out", "ping_pong",
+QUESTIONS = ["fib36", "fib16", "skynet", "nqueens12", "nqueens14", "matmul1024", "matmul2048", "uts_t1", "uts_t3",
+             "quicksort", "pipeline", "for_tiny", "for_uneven", "for_coarse", "sort", "reduce", "throughput",
+             "bulk_throughput", "inside", "relay", "fan_out", "ping_pong",
              "round_trip", "wake_up", "mixed", "resize", "idle_cpu", "paced", "bounded_fifo", "bounded_lifo",
              "bounded_priority", "cancel_waiting", "cancel_queued", "timer_fire", "timer_cancel", "sleeper_fire",
              "sleeper_cancel", "waiting_task", "queued_job"]

@@ -1,36 +1,44 @@
 // SPDX-License-Identifier: MIT
-// Fibonacci numbers by recursion: nothing but forks, one for each call with n > 1.
+// Fibonacci numbers by recursion: nothing but forks, one for each call with n > 1. Number 36 for
+// forks that cost nanoseconds, number 16 so that a thread for each is possible too.
 #pragma once
 
 #include "measure.hpp"
-#include "peers/fork_peers.hpp"
 
 #include <weir/weir.hpp>
 
 #include <cstddef>
 
-#ifdef BENCH_HAS_TBB
-#include <tbb/parallel_invoke.h>
-#endif
-
 namespace bench {
 
+template <int Index>
 class fib {
+  static_assert(Index == 36 || Index == 16);
+
  public:
-  static constexpr const char* name = "fib36";
-  static constexpr int index = 36;
-  static constexpr int iterations = 1;
+  static constexpr const char* name = Index == 36 ? "fib36" : "fib16";
+  static constexpr int iterations = Index == 36 ? 1 : 5;
+  static constexpr long forks = Index == 36 ? 24'157'816 : 1'596;
   static void reset() {}
-  static bool correct(long result) { return result == 14930352; }
+  static bool correct(long result) { return result == (Index == 36 ? 14930352 : 987); }
   static std::size_t bytes() { return 0; }
 
+  static long serial() { return serial(Index); }
+  template <forks_two Peer>
+  static long solve() {
+    return forked<Peer>(Index);
+  }
+  static weir::task<long> coroutines() { return coroutines(Index); }
+
+ private:
   static long serial(int n) { return n < 2 ? n : serial(n - 1) + serial(n - 2); }
 
-  static long functions(int n) {
+  template <class Peer>
+  static long forked(int n) {
     if (n < 2)
       return n;
     const auto [a, b] =
-        weir::fork_join([n] { return functions(n - 1); }, [n] { return functions(n - 2); });
+        Peer::both([n] { return forked<Peer>(n - 1); }, [n] { return forked<Peer>(n - 2); });
     return a + b;
   }
 
@@ -40,26 +48,6 @@ class fib {
     const auto [a, b] = co_await weir::join(weir::fork([n] { return coroutines(n - 1); }),
                                             weir::fork([n] { return coroutines(n - 2); }));
     co_return a + b;
-  }
-
-#ifdef BENCH_HAS_TBB
-  static long onetbb(int n) {
-    if (n < 2)
-      return n;
-    long a = 0;
-    long b = 0;
-    tbb::parallel_invoke([n, &a] { a = onetbb(n - 1); }, [n, &b] { b = onetbb(n - 2); });
-    return a + b;
-  }
-#endif
-
-  static void add_all() {
-    add<fib, serial_peer>("serial", {1}, [](fib&) { return serial(index); });
-    add<fib, weir_peer>("weir-functions", {1, 2}, [](fib&) { return functions(index); });
-    add<fib, weir_workers>("weir-coroutines", {1, 2}, [](fib&) { return coroutines(index); });
-#ifdef BENCH_HAS_TBB
-    add<fib, tbb_peer>("onetbb", {1, 2}, [](fib&) { return onetbb(index); });
-#endif
   }
 };
 

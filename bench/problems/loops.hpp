@@ -4,20 +4,12 @@
 #pragma once
 
 #include "measure.hpp"
-#include "peers/fork_peers.hpp"
 #include "problems/mix.hpp"
-
-#include <weir/weir.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#ifdef BENCH_HAS_TBB
-#include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
-#endif
 
 namespace bench {
 
@@ -26,56 +18,35 @@ template <class Derived, std::size_t Size>
 class loop {
  public:
   static constexpr std::size_t size = Size;
+  static constexpr long forks = 0;
 
   loop() : values_(size) {}
   void reset() { std::fill(values_.begin(), values_.end(), 0); }
   [[nodiscard]] std::size_t bytes() const { return size * sizeof(values_[0]); }
 
-  static void add_all() {
-    add<Derived, serial_peer>("serial", {1}, [](Derived& l) {
-      for (std::size_t i = 0; i < size; ++i)
-        l.body(i);
-      return true;
-    });
-    add<Derived, weir_peer>("weir-functions", {1, 2}, [](Derived& l) {
-      weir::parallel_for(std::size_t{0}, size, [&l](std::size_t i) { l.body(i); });
-      return true;
-    });
-#ifdef BENCH_HAS_TBB
-    add<Derived, tbb_peer>("onetbb", {1, 2}, [](Derived& l) {
-      tbb::parallel_for(tbb::blocked_range<std::size_t>(0, size),
-                        [&l](const tbb::blocked_range<std::size_t>& part) {
-                          for (std::size_t i = part.begin(), end = part.end(); i != end; ++i)
-                            l.body(i);
-                        });
-      return true;
-    });
-#endif
-#ifdef _OPENMP
-    add<Derived, openmp_peer>("openmp-static", {1, 2}, [](Derived& l) {
-#pragma omp parallel for schedule(static)
-      for (std::size_t i = 0; i < size; ++i)
-        l.body(i);
-      return true;
-    });
-    add<Derived, openmp_peer>("openmp-dynamic", {1, 2}, [](Derived& l) {
-#pragma omp parallel for schedule(dynamic, Derived::chunk)
-      for (std::size_t i = 0; i < size; ++i)
-        l.body(i);
-      return true;
-    });
-#endif
+  bool serial() {
+    for (std::size_t i = 0; i < size; ++i)
+      self().body(i);
+    return true;
+  }
+  template <has_loops Peer>
+  bool solve() {
+    Peer::loop(size, Derived::hints, [&l = self()](std::size_t i) { l.body(i); });
+    return true;
   }
 
  protected:
   std::vector<std::uint32_t> values_;
+
+ private:
+  Derived& self() { return static_cast<Derived&>(*this); }
 };
 
 class tiny_loop : public loop<tiny_loop, 10'000'000> {
  public:
   static constexpr const char* name = "for_tiny";
   static constexpr int iterations = 10;
-  static constexpr int chunk = 4096; // for OpenMP's dynamic schedule
+  static constexpr loop_hints hints{.chunk = 4096, .cycles = 3};
   void body(std::size_t i) { values_[i] = value(i); }
   [[nodiscard]] bool correct(bool) const {
     for (std::size_t i = 0; i < size; ++i)
@@ -93,7 +64,8 @@ class uneven_loop : public loop<uneven_loop, 1'000> {
  public:
   static constexpr const char* name = "for_uneven";
   static constexpr int iterations = 5;
-  static constexpr int chunk = 1;
+  static constexpr bool beyond_cpus = true;
+  static constexpr loop_hints hints{.chunk = 1, .cycles = 50'000};
 
   uneven_loop() : expected_(size) {
     for (std::size_t i = 0; i < size; ++i)
@@ -118,7 +90,7 @@ class coarse_loop : public loop<coarse_loop, 64> {
  public:
   static constexpr const char* name = "for_coarse";
   static constexpr int iterations = 1;
-  static constexpr int chunk = 1;
+  static constexpr loop_hints hints{.chunk = 1, .cycles = 30'000'000};
 
   /// Not inlined, so that all run the same instructions.
   [[gnu::noinline]] void body(std::size_t i) {

@@ -4,19 +4,13 @@
 #pragma once
 
 #include "measure.hpp"
-#include "peers/fork_peers.hpp"
 #include "problems/mix.hpp"
-
-#include <weir/weir.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
-
-#ifdef BENCH_HAS_TBB
-#include <tbb/parallel_invoke.h>
-#endif
 
 namespace bench {
 
@@ -37,6 +31,7 @@ class matmul {
  public:
   static constexpr const char* name = Size == 1024 ? "matmul1024" : "matmul2048";
   static constexpr int iterations = Size == 1024 ? 3 : 1;
+  static constexpr long forks = Size == 1024 ? 4'080 : 32'736;
 
   // Small whole numbers, so that every sum is exact in whatever order.
   matmul() : a_(Size * Size), b_(Size * Size), c_(Size * Size), probe_(Size) {
@@ -54,6 +49,22 @@ class matmul {
   }
   [[nodiscard]] static std::size_t bytes() { return 3 * Size * Size * sizeof(float); }
 
+  bool serial() { return solve<one_after_the_other>(); }
+  template <forks_two Peer>
+  bool solve() {
+    return multiply<Peer>({a_.data()}, {b_.data()}, {c_.data()}, {});
+  }
+
+ private:
+  static constexpr std::size_t leaf = 64;
+
+  struct one_after_the_other {
+    template <class F, class G>
+    static auto both(const F& f, const G& g) {
+      return std::pair(f(), g());
+    }
+  };
+
   /// Where the work begins: all of it.
   struct extents {
     std::size_t rows = Size;
@@ -61,54 +72,29 @@ class matmul {
     std::size_t terms = Size;
   };
 
-  /// c += a b. `Both` runs two callables, in parallel if it can.
-  template <class Both>
-  static void multiply(input a, input b, output c, extents n, const Both& both) {
+  /// c += a b.
+  template <class Peer>
+  static bool multiply(input a, input b, output c, extents n) {
     if (n.rows >= n.columns && n.rows >= n.terms && n.rows > leaf) {
       const std::size_t half = n.rows / 2;
       const extents part{half, n.columns, n.terms};
-      both([=, &both] { multiply(a, b, c, part, both); },
-           [=, &both] { multiply(a.below(half), b, c.below(half), part, both); });
+      Peer::both([=] { return multiply<Peer>(a, b, c, part); },
+                 [=] { return multiply<Peer>(a.below(half), b, c.below(half), part); });
     } else if (n.columns >= n.terms && n.columns > leaf) {
       const std::size_t half = n.columns / 2;
       const extents part{n.rows, half, n.terms};
-      both([=, &both] { multiply(a, b, c, part, both); },
-           [=, &both] { multiply(a, b.right(half), c.right(half), part, both); });
+      Peer::both([=] { return multiply<Peer>(a, b, c, part); },
+                 [=] { return multiply<Peer>(a, b.right(half), c.right(half), part); });
     } else if (n.terms > leaf) {
       const std::size_t half = n.terms / 2;
       const extents part{n.rows, n.columns, half};
-      multiply(a, b, c, part, both);
-      multiply(a.right(half), b.below(half), c, part, both);
+      multiply<Peer>(a, b, c, part);
+      multiply<Peer>(a.right(half), b.below(half), c, part);
     } else {
       multiply_leaf(a, b, c);
     }
-  }
-
-  template <class Both>
-  bool run(const Both& both) {
-    multiply({a_.data()}, {b_.data()}, {c_.data()}, {}, both);
     return true;
   }
-
-  static void add_all() {
-    add<matmul, serial_peer>("serial", {1}, [](matmul& m) {
-      return m.run([](const auto& f, const auto& g) {
-        f();
-        g();
-      });
-    });
-    add<matmul, weir_peer>("weir-functions", {1, 2}, [](matmul& m) {
-      return m.run([](const auto& f, const auto& g) { weir::fork_join(f, g); });
-    });
-#ifdef BENCH_HAS_TBB
-    add<matmul, tbb_peer>("onetbb", {1, 2}, [](matmul& m) {
-      return m.run([](const auto& f, const auto& g) { tbb::parallel_invoke(f, g); });
-    });
-#endif
-  }
-
- private:
-  static constexpr std::size_t leaf = 64;
 
   static float small(std::size_t i) {
     return static_cast<float>(mix(static_cast<std::uint32_t>(i)) % 5) - 2;

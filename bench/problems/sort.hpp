@@ -3,26 +3,12 @@
 #pragma once
 
 #include "measure.hpp"
-#include "peers/fork_peers.hpp"
 #include "problems/mix.hpp"
-
-#include <weir/weir.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#ifdef BENCH_HAS_TBB
-#include <tbb/parallel_sort.h>
-#endif
-#ifdef _OPENMP
-// It uses what C++20 has deprecated, where Clang sees it.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-#include <parallel/algorithm>
-#pragma GCC diagnostic pop
-#endif
 
 namespace bench {
 
@@ -30,6 +16,7 @@ class sorting {
  public:
   static constexpr const char* name = "sort";
   static constexpr int iterations = 1;
+  static constexpr long forks = 0;
   static constexpr std::size_t size = 10'000'000;
 
   sorting() : values_(size) {}
@@ -46,27 +33,14 @@ class sorting {
   }
   [[nodiscard]] static std::size_t bytes() { return size * sizeof(std::uint32_t); }
 
-  static void add_all() {
-    add<sorting, serial_peer>("serial", {1}, [](sorting& s) {
-      std::sort(s.values_.begin(), s.values_.end());
-      return true;
-    });
-    add<sorting, weir_peer>("weir-functions", {1, 2}, [](sorting& s) {
-      weir::parallel_sort(s.values_.begin(), s.values_.end());
-      return true;
-    });
-#ifdef BENCH_HAS_TBB
-    add<sorting, tbb_peer>("onetbb", {1, 2}, [](sorting& s) {
-      tbb::parallel_sort(s.values_.begin(), s.values_.end());
-      return true;
-    });
-#endif
-#ifdef _OPENMP
-    add<sorting, openmp_peer>("openmp-gnu", {1, 2}, [](sorting& s) {
-      __gnu_parallel::sort(s.values_.begin(), s.values_.end());
-      return true;
-    });
-#endif
+  bool serial() {
+    std::sort(values_.begin(), values_.end());
+    return true;
+  }
+  template <sorts Peer>
+  bool solve() {
+    Peer::sort(values_.begin(), values_.end());
+    return true;
   }
 
  private:

@@ -5,21 +5,13 @@
 #pragma once
 
 #include "measure.hpp"
-#include "peers/fork_peers.hpp"
 #include "problems/sha1.hpp"
-
-#include <weir/weir.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-
-#ifdef BENCH_HAS_TBB
-#include <tbb/task_group.h>
-#endif
 
 namespace bench {
 
@@ -32,10 +24,11 @@ struct uts_count {
   std::uint32_t nodes = 0;
   std::uint32_t leaves = 0;
   std::uint32_t depth = 0;
-  void add(const uts_count& other) {
+  uts_count& operator+=(const uts_count& other) {
     nodes += other.nodes;
     leaves += other.leaves;
     depth = std::max(depth, other.depth);
+    return *this;
   }
   bool operator==(const uts_count&) const = default;
 };
@@ -81,86 +74,44 @@ struct uts_t3 {
   }
 };
 
-/// Results of a node's children: on the stack if they are few.
-class uts_counts {
- public:
-  explicit uts_counts(std::uint32_t size)
-      : size_(size), many_(size > few_.size() ? std::make_unique<uts_count[]>(size) : nullptr) {}
-  uts_count& operator[](std::uint32_t i) { return many_ ? many_[i] : few_[i]; }
-  /// Those of the parent.
-  uts_count sum() {
-    uts_count total{1, 0, 0};
-    for (std::uint32_t i = 0; i < size_; ++i)
-      total.add((*this)[i]);
-    return total;
-  }
-
- private:
-  std::uint32_t size_;
-  std::array<uts_count, 16> few_;
-  std::unique_ptr<uts_count[]> many_;
-};
-
 template <class Tree>
 class uts {
  public:
   static constexpr const char* name = Tree::name;
   static constexpr int iterations = 1;
+  static constexpr long forks = Tree::expected.nodes;
+  static constexpr bool beyond_cpus = true;
   static void reset() {}
   static bool correct(const uts_count& result) { return result == Tree::expected; }
   static std::size_t bytes() { return 0; }
 
+  static uts_count serial() { return serial(uts_root(Tree::seed)); }
+  template <forks_many Peer>
+  static uts_count solve() {
+    return forked<Peer>(uts_root(Tree::seed));
+  }
+
+ private:
   static uts_count serial(const uts_node& node) {
     const std::uint32_t children = Tree::children(node);
     if (children == 0)
       return {1, 1, node.depth};
     uts_count total{1, 0, 0};
     for (std::uint32_t i = 0; i < children; ++i)
-      total.add(serial(uts_child(node, i)));
+      total += serial(uts_child(node, i));
     return total;
   }
 
-  static uts_count functions(const uts_node& node) {
-    const std::uint32_t count = Tree::children(node);
-    if (count == 0)
-      return {1, 1, node.depth};
-    uts_count total = children(node, 0, count);
-    ++total.nodes;
-    return total;
-  }
-  /// So many children of the node, by halves.
-  static uts_count children(const uts_node& node, std::uint32_t first, std::uint32_t count) {
-    if (count == 1)
-      return functions(uts_child(node, first));
-    const std::uint32_t half = count / 2;
-    auto [total, others] = weir::fork_join(
-        [&node, first, half] { return children(node, first, half); },
-        [&node, first, half, count] { return children(node, first + half, count - half); });
-    total.add(others);
-    return total;
-  }
-
-#ifdef BENCH_HAS_TBB
-  static uts_count onetbb(const uts_node& node) {
+  template <class Peer>
+  static uts_count forked(const uts_node& node) {
     const std::uint32_t children = Tree::children(node);
     if (children == 0)
       return {1, 1, node.depth};
-    uts_counts counts(children);
-    tbb::task_group group;
-    for (std::uint32_t i = 0; i < children; ++i)
-      group.run([&node, i, &count = counts[i]] { count = onetbb(uts_child(node, i)); });
-    group.wait();
-    return counts.sum();
-  }
-#endif
-
-  static void add_all() {
-    add<uts, serial_peer>("serial", {1}, [](uts&) { return serial(uts_root(Tree::seed)); });
-    add<uts, weir_peer>("weir-functions", {1, 2},
-                        [](uts&) { return functions(uts_root(Tree::seed)); });
-#ifdef BENCH_HAS_TBB
-    add<uts, tbb_peer>("onetbb", {1, 2}, [](uts&) { return onetbb(uts_root(Tree::seed)); });
-#endif
+    uts_count total = Peer::fold(children, [&node](std::size_t i) {
+      return forked<Peer>(uts_child(node, static_cast<std::uint32_t>(i)));
+    });
+    ++total.nodes;
+    return total;
   }
 };
 

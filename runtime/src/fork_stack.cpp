@@ -108,7 +108,7 @@ void fork_stack::publish() noexcept {
   // about to do something long. A few for each region and each theft, so that forks which nobody
   // takes stay cheap.
   if (split(seen) == 0 || tail(seen) != last_tail_)
-    extra_ = home_->idle_workers();
+    extra_ = home_->idle_workers(thread);
   else if (extra_ != 0)
     --extra_;
   last_tail_ = tail(seen);

@@ -356,8 +356,10 @@ void scheduler::wake_for_forks(thread_state& thread) noexcept {
     wake_from_outside();
 }
 
-std::size_t scheduler::idle_workers() const noexcept {
-  return idle_.somebody_idle() ? crew_.target() - 1 : 0;
+std::size_t scheduler::idle_workers(const thread_state& thread) const noexcept {
+  if (!idle_.somebody_idle())
+    return 0;
+  return crew_.target() - (thread.home == this ? 1 : 0);
 }
 
 bool scheduler::steal_fork(const fork_stack& thief, std::size_t& at, stolen_fork& taken) noexcept {

@@ -111,8 +111,9 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] fork_guests& guests() noexcept { return guests_; }
   /// W1, after a publication.
   void wake_for_forks(thread_state& thread) noexcept;
-  /// How many other workers may be waiting for forks: an upper bound, a hint.
-  [[nodiscard]] std::size_t idle_workers() const noexcept;
+  /// How many workers other than the calling thread may be waiting for forks: an upper bound, a
+  /// hint.
+  [[nodiscard]] std::size_t idle_workers(const thread_state& thread) const noexcept;
   /// Steals a fork from anybody but `thief`, beginning behind `at`, which moves on.
   [[nodiscard]] bool steal_fork(const fork_stack& thief, std::size_t& at,
                                 stolen_fork& taken) noexcept;

@@ -195,8 +195,19 @@ class Tables(TestWithFiles):
         memory = self.write("m.json", runs("sort/weir-functions/2", [200], rss_mb=[5.5]),
                             runs("sort/onetbb/2", [200], rss_mb=[9]))
         lines = fork_table.table([path, memory]).splitlines()
-        self.assertEqual(lines[2], "| sort | 1 | 600 | – | – | – | – | – | – | – | – | – |")
-        self.assertEqual(lines[3], "| sort | 2 | – | 200 | – | 400 | 300 | 2.00× | – | 1.50× | 0.33× | 5.5 |")
+        self.assertIn("| workers | serial | weir-functions | onetbb | openmp | weir to the best peer | weir to serial |",
+                      lines[0])
+        self.assertEqual(lines[2], "| sort | 1 | 600 | – | – | – | – | – | – |")
+        self.assertEqual(lines[3], "| sort | 2 | – | 200 | 400 | 300 | 1.50× | 3.00× | 5.5 |")
+
+    def test_brief_fork_table_names_the_best_peer_and_shows_losses(self):
+        path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),
+                          runs("sort/onetbb/2", [400]), runs("sort/openmp-gnu/2", [100]),
+                          runs("pipeline/weir-coroutines/2", [50]))
+        lines = fork_table.table([path], is_brief=True).splitlines()
+        self.assertEqual(lines[2], "| pipeline | 2 | – | 50 (coroutines) | – | – |")
+        self.assertEqual(lines[3], "| sort | 1 | 600 | – | – | – |")
+        self.assertEqual(lines[4], "| sort | 2 | 600 | 200 | 100 (openmp-gnu) | 0.50× |")
 
     def test_only_what_stands_between_the_marks_is_replaced(self):
         with open(self.path("page.md"), "w", encoding="utf-8") as file:

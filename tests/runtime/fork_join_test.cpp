@@ -445,6 +445,19 @@ TEST_CASE("what a guest has forked at home is public meanwhile", "[fork_join]") 
   CHECK(inside == 2);
 }
 
+TEST_CASE("a guest forks at once for as many idle workers as there are", "[fork_join]") {
+  // It is none of them: with two, two forks are public before it does something long.
+  weir::runtime rt{{.workers = 2}};
+  const auto& idle = rt.scheduler().idle();
+  test::eventually([&] { return idle.somebody_idle(); });
+  std::uint64_t published = 0;
+  weir::with_fork_scope(rt, [&](weir::fork_scope&) {
+    const auto& forks = *weir::detail::this_forks;
+    weir::fork_join([&] { weir::fork_join([&] { published = forks.published(); }, [] {}); }, [] {});
+  });
+  CHECK(published == 2);
+}
+
 TEST_CASE("a coroutine forks on whatever worker it has come to", "[fork_join]") {
   struct local {
     static weir::task<int> run(weir::runtime& here, weir::runtime& there) {
