@@ -9,6 +9,7 @@
 //   serial()         a run without any library
 //   solve<Peer>()    a run on a peer, for all peers that have what it needs (peers/fork_face.hpp)
 //   coroutines()     a run by weir's coroutines; may be absent
+//   ready_leaves()   the same, where leaves are ready tasks and no coroutines; may be absent
 //   correct(result)  whether a run did what it should, not timed
 //   bytes()          how much memory its data takes
 //   beyond_cpus      whether more workers than CPUs say something; may be absent
@@ -185,6 +186,9 @@ void add_all(const sweep& counts) {
   if constexpr (requires(Problem& p) { p.coroutines(); })
     add<Problem, weir_coroutines>(weir_coroutines::name, workers,
                                   [](Problem& p) { return p.coroutines(); });
+  if constexpr (requires(Problem& p) { p.ready_leaves(); })
+    add<Problem, weir_coroutines>("weir-ready", workers,
+                                  [](Problem& p) { return p.ready_leaves(); });
   for_each_fork_peer([&]<class Peer>() {
     if constexpr (answered_by<Problem, Peer>)
       add<Problem, Peer>(Peer::name, workers, [](Problem& p) { return p.template solve<Peer>(); });

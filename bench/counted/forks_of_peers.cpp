@@ -22,7 +22,7 @@ long fib_onetbb(int n) {
 }
 
 long count_onetbb(long n) {
-  tbb_peer peer(1);
+  tbb_threads peer(1);
   return fib_operations(n, peer.run([n] { return fib_onetbb(static_cast<int>(n)); }));
 }
 constexpr operation all[] = {{"fib/onetbb", 15, 22, count_onetbb}};

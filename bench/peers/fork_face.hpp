@@ -7,16 +7,16 @@
 //   run(f)      calls f() where the library's forks work and returns its result
 // Of the following static functions it has those that its library can do. It answers the problems
 // that need no others. Results of callables can be default-constructed and moved.
-//   both(f, g)              the results of both, which may run beside each other, as a pair or
-//   tuple fold(count, f)          the sum, by +=, of f(i) for i < count, of which each may run
-//   beside the
-//                           others; count is 1 or more
+//   both(f, g)              the results of both, which may run beside each other, as a
+//                           pair or tuple
+//   fold(count, f)          the sum, by +=, of f(i) for i < count, of which each may run
+//                           beside the others; count is 1 or more
 //   fold_fixed<Count>(f)    the same for peers that gain if the compiler knows the number
 //   loop(size, hints, f)    calls f(i) for i < size; hints: see below
 //   sum(values, f)          the sum of f(value) over a std::span<const std::uint32_t>
 //   sort(first, last)
-//   pipeline(p)             sends the items of a `stream` (problems/pipeline.hpp) through its
-//   stages
+//   pipeline(p)             sends the items of a `stream` through its stages
+//                           (problems/pipeline.hpp)
 // And it may say
 //   most_forks      it does not answer problems of more forks, because it would take minutes
 //   cpus_only       it cannot have more threads than CPUs

@@ -29,6 +29,7 @@ class fib {
     return forked<Peer>(Index);
   }
   static weir::task<long> coroutines() { return coroutines(Index); }
+  static weir::task<long> ready_leaves() { return ready_leaves(Index); }
 
  private:
   static long serial(int n) { return n < 2 ? n : serial(n - 1) + serial(n - 2); }
@@ -47,6 +48,15 @@ class fib {
       co_return n;
     const auto [a, b] = co_await weir::join(weir::fork([n] { return coroutines(n - 1); }),
                                             weir::fork([n] { return coroutines(n - 2); }));
+    co_return a + b;
+  }
+
+  static weir::task<long> ready_leaves(int n) {
+    return n < 2 ? weir::make_ready_task(long{n}) : inner(n);
+  }
+  static weir::task<long> inner(int n) {
+    const auto [a, b] = co_await weir::join(weir::fork([n] { return ready_leaves(n - 1); }),
+                                            weir::fork([n] { return ready_leaves(n - 2); }));
     co_return a + b;
   }
 };

@@ -28,6 +28,7 @@ class skynet {
     return forked<Peer>(0, leaves);
   }
   static weir::task<long> coroutines() { return coroutines(0, leaves); }
+  static weir::task<long> ready_leaves() { return ready_leaves(0, leaves); }
 
  private:
   /// The sum of `size` leaves from `first` on. Not inlined: compilers would see through the lowest
@@ -58,6 +59,19 @@ class skynet {
     const long part = size / 10;
     const auto child = [first, part](int i) {
       return weir::fork([=] { return coroutines(first + i * part, part); });
+    };
+    const auto sums = co_await weir::join(child(0), child(1), child(2), child(3), child(4),
+                                          child(5), child(6), child(7), child(8), child(9));
+    co_return std::apply([](auto... each) { return (each + ...); }, sums);
+  }
+
+  static weir::task<long> ready_leaves(long first, long size) {
+    return size == 1 ? weir::make_ready_task(first) : inner(first, size);
+  }
+  static weir::task<long> inner(long first, long size) {
+    const long part = size / 10;
+    const auto child = [first, part](int i) {
+      return weir::fork([=] { return ready_leaves(first + i * part, part); });
     };
     const auto sums = co_await weir::join(child(0), child(1), child(2), child(3), child(4),
                                           child(5), child(6), child(7), child(8), child(9));
