@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // For tests/counts/check: fib on one worker, where nobody steals, so that a tool that counts
 // instructions sees what a fork and its join cost.
-//   count_forks functions|calls|tasks N
+//   count_forks functions|ready|calls|tasks N
 #include <weir/fork.hpp>
 #include <weir/fork_join.hpp>
 #include <weir/runtime.hpp>
@@ -17,6 +17,8 @@
 extern "C" long fib_function(int n);
 weir::task<long> fib_calls(int n);
 weir::task<long> fib_tasks(int n);
+weir::task<long> fib_ready(int n);
+weir::task<long> fib_node(int n);
 
 extern "C" long fib_function(int n) {
   if (n < 2)
@@ -41,6 +43,16 @@ weir::task<long> fib_tasks(int n) {
   co_return a + b;
 }
 
+weir::task<long> fib_node(int n) {
+  auto [a, b] = co_await weir::join(weir::fork([=] { return fib_ready(n - 1); }),
+                                    weir::fork([=] { return fib_ready(n - 2); }));
+  co_return a + b;
+}
+
+weir::task<long> fib_ready(int n) {
+  return n < 2 ? weir::make_ready_task(long{n}) : fib_node(n);
+}
+
 int main(int argc, char** argv) {
   if (argc != 3)
     return 2;
@@ -48,6 +60,7 @@ int main(int argc, char** argv) {
   weir::runtime rt({.workers = 1, .spin = std::chrono::nanoseconds(0)});
   const std::string_view form = argv[1];
   const long found = form == "functions" ? rt.submit([n] { return fib_function(n); }).get()
+                     : form == "ready"   ? rt.spawn(fib_ready(n)).get()
                      : form == "calls"   ? rt.spawn(fib_calls(n)).get()
                                          : rt.spawn(fib_tasks(n)).get();
   std::printf("%ld\n", found);
