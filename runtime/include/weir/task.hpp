@@ -22,8 +22,11 @@
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_block.hpp>
 
+#include <array>
+#include <bit>
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -77,7 +80,9 @@ class awaiter_reference {
 
 /// The part of a coroutine's promise that does not depend on its result.
 struct promise_base : job {
-  promise_base() noexcept : job(&run_resume) {}
+  // What is missing is set when it is started, or has to wait: those that are forked and do neither
+  // are spared it.
+  promise_base() noexcept {}
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) noexcept {
@@ -149,6 +154,7 @@ struct promise_base : job {
   /// As above, also of a coroutine without a scope of its own.
   /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
   [[gnu::noinline]] bool start(job& parent, std::uintptr_t under) noexcept {
+    run = &run_resume;
     continuation = &parent;
     scope_bits = under & ~forked_mark;
     thread_state& thread = this_thread();
@@ -199,7 +205,7 @@ struct promise_base : job {
   // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
   job* continuation = nullptr;
   // A task_scope and marks.
-  std::uintptr_t scope_bits = 0;
+  std::uintptr_t scope_bits;
 };
 
 template <class Promise>
@@ -332,9 +338,7 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
       }
     }
     [[nodiscard]] bool await_ready() const {
-      if (child_ == nullptr && outcome_.has_value())
-        return true;
-      if (child_ == nullptr || child_->continuation != nullptr)
+      if (child_ == nullptr ? !outcome_.has_value() : child_->continuation != nullptr)
         detail::throw_error(errc::no_state,
                             "co_await of a task that is empty or was awaited before");
       return false;
@@ -347,6 +351,8 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
       promise.stop_scope().check_stop();
+      if (child_ == nullptr)
+        return false;
       child_->where = &outcome_;
       return !child_->start(promise, promise.scope_bits);
     }
@@ -374,9 +380,9 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
       std::memcpy(&place, &value_, sizeof place);
       outcome.emplace(static_cast<T>(*place));
     } else if constexpr (detail::fits_in_task<T>) {
-      alignas(T) std::byte copy[sizeof(T)];
-      std::memcpy(copy, &value_, sizeof copy);
-      outcome.emplace(*std::launder(reinterpret_cast<T*>(copy)));
+      std::array<std::byte, sizeof(T)> copy;
+      std::memcpy(&copy, &value_, sizeof copy);
+      outcome.emplace(std::bit_cast<T>(copy));
     }
   }
 
@@ -407,7 +413,8 @@ task<T> return_in_task(T value) {
 /// A function that gives tasks and often knows the result without having to wait can save the
 /// coroutine: `return in_cache ? make_ready_task(found) : fetch(key);`, or at the leaves of a
 /// recursion. Does not throw and allocates nothing if `T` is trivially copyable and has at most 8
-/// bytes; otherwise it costs a coroutine frame and may throw `std::bad_alloc` and what moving throws.
+/// bytes; otherwise it costs a coroutine frame and may throw `std::bad_alloc` and what moving
+/// throws.
 template <class T>
 [[nodiscard, gnu::always_inline]] inline task<std::decay_t<T>>
 make_ready_task(T&& value) noexcept(detail::fits_in_task<std::decay_t<T>>) {

@@ -69,9 +69,9 @@ class forked_child<Input> {
       outcome_.set_error(std::current_exception());
       return nullptr;
     }
-    if (!coroutine_.startable()) [[unlikely]]
-      return not_startable();
-    return coroutine_.begin(outcome_);
+    if (coroutine_.startable()) [[likely]]
+      return coroutine_.begin(outcome_);
+    return not_startable();
   }
   [[nodiscard]] promise_base* make() noexcept { return call(); }
   void ended_in_place() noexcept {} // close() sees to it, if it is called at all
@@ -244,14 +244,23 @@ class forked_awaiter : forked_tasks {
   template <std::size_t I>
   [[gnu::always_inline]] bool run_one(thread_state& thread) noexcept {
     auto& which = std::get<I>(children_);
-    promise_base* const coroutine = which.call();
-    if (coroutine != nullptr ? !this->run(thread, *coroutine) : this->built()) [[unlikely]]
+    if (promise_base* const coroutine = which.call()) {
+      if (!this->run(thread, *coroutine)) [[unlikely]]
+        return false;
+      ended<I>(which);
+      return true;
+    }
+    if (this->built()) [[unlikely]]
       return false;
+    ended<I>(which);
+    return true;
+  }
+  template <std::size_t I, class Child>
+  [[gnu::always_inline]] void ended(Child& which) noexcept {
     this->ended_ = I + 1;
     which.ended_in_place();
     if (!which.outcome().has_value()) [[unlikely]]
       this->unusual_ = true;
-    return true;
   }
 
   [[gnu::noinline, gnu::cold]] void check_failures() {
