@@ -75,7 +75,7 @@ class pool_call final : public pool_task {
         self.task_ = self.call_(self.scope());
         if (const auto& limit = self.group().settings().timeout; limit && self.task_)
           self.task_ = with_limit(std::move(self.task_), *limit);
-        if (!self.task_)
+        if (!self.task_.startable())
           throw_error(errc::no_state, "the pool's callable returned an empty task");
       } else if constexpr (std::is_void_v<T>) {
         self.call_(self.scope());
@@ -91,8 +91,8 @@ class pool_call final : public pool_task {
     if constexpr (is_coroutine) {
       if (self.task_) {
         self.run = &run_ended;
-        self.task_.promise()->where = &self.outcome_;
-        if (!self.task_.promise()->start(self, self.scope()))
+        auto* const coroutine = self.task_.begin(self.outcome_);
+        if (coroutine != nullptr && !coroutine->start(self, self.scope()))
           return;
       }
     }
