@@ -71,13 +71,15 @@ void pool_engine::push_counted(thread_state& thread, Task& task) {
 
 void pool_engine::admit(thread_state& thread, pool_item& item) {
   const auto number = count(thread);
-  if ((number & time_mask_) == time_mask_)
-    item.stamp = now();
-  item.belong_to(*queue_);
+  if (!item.posted()) {
+    if ((number & time_mask_) == time_mask_)
+      item.block().stamp = now();
+    item.belong_to(*queue_);
+  }
   push_counted(thread, item);
 }
 
-void pool_engine::admit(thread_state& thread, packet& callable) {
+void pool_engine::admit(thread_state& thread, word_call callable) {
   (void)count(thread);
   push_counted(thread, callable);
 }
@@ -99,7 +101,7 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
 
 void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
   if (time_mask_ == 0)
-    item.stamp = now();
+    item.block().stamp = now();
   push_surely(item);
   see_to_slot(thread);
 }
@@ -116,9 +118,15 @@ void pool_engine::push_surely(Task& task) noexcept {
   }
 }
 
-template <class Task>
-void pool_engine::put_back(thread_state& thread, Task& task) noexcept {
-  push_surely(task);
+void pool_engine::put_back(thread_state& thread, const taken_call& call) noexcept {
+  queue_->count_returned();
+  if (call.item == nullptr) {
+    push_surely(call.word);
+  } else {
+    if (!call.item->posted())
+      call.item->belong_to(*queue_);
+    push_surely(*call.item);
+  }
   see_to_others(thread);
 }
 
@@ -289,7 +297,6 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       thread.count_ended(); // last, see task_block::retire
     return;
   }
-  packet callable;
   unsigned misses = 0;
   for (unsigned turns = 0;; ++turns) {
     if (on_worker && turns != 0 && turns % glance == 0 &&
@@ -308,9 +315,9 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       pool.end_help(slot);
       break;
     }
-    pool_item* const item = pool.queue_->take(callable);
+    const taken_call call = pool.queue_->take(slot);
     slot.give_room(thread);
-    if (item == nullptr) {
+    if (!call) {
       if (!slot.expects_more()) {
         if (slot.duty_ == duty::sweep) {
           pool.end_help(slot);
@@ -332,16 +339,14 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       }
       continue;
     }
-    if (slot.takes_from_others()) [[unlikely]] {
-      if (item == in_packet())
-        pool.put_back(thread, callable);
-      else
-        pool.put_back(thread, *item);
+    const bool posted = call.posted();
+    if (slot.takes_from_others() && (posted || !call.item->is_husk())) [[unlikely]] {
+      pool.put_back(thread, call);
       continue; // and leaves
     }
-    if (item == in_packet())
-      slot.run_packet(callable, thread);
-    else if (!slot.run_task(*item, thread))
+    if (posted)
+      slot.run_posted(call, thread);
+    else if (!slot.run_task(*call.item, thread))
       break;
   }
   if (on_worker)
@@ -350,20 +355,18 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
-  counted_ = !item.is_husk();
-  if (counted_) {
-    bump(taken_); // a husk never runs
-    pool.queue_->count_taken();
-  }
+  task_block& block = item.block();
+  since_ = task_block::no_stamp;
   pool.settle_all();
-  if (counted_ && item.stamp != pool_item::not_measured) {
-    const auto now = pool.now();
-    pool.queue_delay_.record(std::chrono::nanoseconds(now - item.stamp));
-    item.stamp = now;
+  if (!item.is_husk()) { // a husk never runs
+    bump(taken_);
+    if (block.stamp != task_block::no_stamp) {
+      since_ = pool.now();
+      pool.queue_delay_.record(std::chrono::nanoseconds(since_ - block.stamp));
+    }
   }
-  item.come_into(*this);
-  if (task_block* const block = item.block()) // release: pairs with stop_running; seq_cst: P5
-    task_.store(reinterpret_cast<std::uintptr_t>(block), std::memory_order_seq_cst);
+  // Release: pairs with stop_running. Seq_cst: P5.
+  task_.store(reinterpret_cast<std::uintptr_t>(&block), std::memory_order_seq_cst);
   ended_here_ = false;
   // Relaxed: nobody else uses these before the task runs.
   turn_.store(with_runner, std::memory_order_relaxed);
@@ -372,8 +375,7 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
     thread.discarding = discards();
     thread.self->count_spawned(1); // S1
   }
-  job& work = item.work();
-  work.run(work, thread);
+  block.run(block, thread);
   thread.current = nullptr;
   // Relaxed: only this thread compares it with itself, see go_on.
   runner_.store(nullptr, std::memory_order_relaxed);
@@ -399,18 +401,17 @@ bool pool_slot::takes_from_others() const noexcept {
   return for_nobody && pool_->has_others();
 }
 
-void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
+void pool_slot::run_posted(const taken_call& call, thread_state& thread) noexcept {
   bump(taken_);
-  pool_->queue_->count_taken();
   pool_->settle_all();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
     thread.discarding = discards();
     thread.self->count_spawned(1); // S1
   }
-  callable.run(callable, thread);
+  const task_end how = call.run_posted(thread);
   thread.current = nullptr;
-  bump(ended_[static_cast<std::size_t>(callable.storage[0])]);
+  bump(ended_[static_cast<std::size_t>(how)]);
   owes_room_ = true;
   if (on_worker)
     thread.count_ended();
@@ -422,10 +423,11 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
   const auto keep = slot->keep_;
   pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
   slot->duty_ = duty::leave;
-  bool found = true;
+  bool found = false;
+  bool more = false;
   do {
-    pool_item* husk = pool.queue_->take_husks();
-    found = husk != nullptr;
+    pool_item* husk = pool.queue_->take_husks(more);
+    found = husk != nullptr || (found && more);
     while (husk != nullptr) {
       pool_item& item = *husk;
       husk = item.next;
@@ -435,10 +437,12 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
       pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
       slot = &pool.occupy(duty::leave);
     }
+    if (more)
+      continue;
     // Seq_cst: pairs with clear_husks; who found this under way has counted its husk before.
     pool.clearing_.store(false, std::memory_order_seq_cst);
-  } while (found && pool.queue_->has_many_husks(pool) &&
-           !pool.clearing_.exchange(true, std::memory_order_seq_cst));
+  } while (more || (std::exchange(found, false) && pool.queue_->has_many_husks(pool) &&
+                    !pool.clearing_.exchange(true, std::memory_order_seq_cst)));
   pool.helpers_.fetch_sub(1, std::memory_order_seq_cst); // the slot is still counted
   pool.end_help(*slot);
 }
@@ -479,15 +483,11 @@ void pool_slot::task_left(pool_item& item, task_end how) noexcept {
   }
   if (item.is_husk()) {
     pool.queue_->husk_left();
-    if (counted_) {
-      bump(husks_);
-      pool.queue_->uncount_taken();
-    }
     return;
   }
   bump(ended_[static_cast<std::size_t>(how)]);
-  if (item.stamp != pool_item::not_measured)
-    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - item.stamp));
+  if (since_ != task_block::no_stamp)
+    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - since_));
   owes_room_ = true;
 }
 
@@ -581,7 +581,7 @@ pool_engine::figures pool_engine::look_at_slots() const noexcept {
     constexpr auto relaxed = std::memory_order_relaxed; // figures
     // Taken before ended: who runs now may be missed, but nobody is counted who does not.
     const auto taken = slot.taken_.load(relaxed);
-    auto over = slot.husks_.load(relaxed);
+    std::uint64_t over = 0;
     for (std::size_t i = 0; i < sum.ended.size(); ++i) {
       const auto ended = slot.ended_[i].load(relaxed);
       sum.ended[i] += ended;
@@ -663,6 +663,7 @@ void pool_engine::close() noexcept {
     queue_->closing_began();                                 // P4, before "closed"
     flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
   }
+  queue_->wait_for_takers(); // P4
   settle();
 }
 
@@ -688,6 +689,7 @@ void pool_engine::abandon() noexcept {
     flags_.fetch_or(closed_flag | abandoned_flag, std::memory_order_seq_cst); // P4, P5
     slots = target_.exchange(0, std::memory_order_seq_cst);
   }
+  queue_->wait_for_takers(); // P4
   queue_->detach(*this);
   limit_changed(slots, 0, false);
   bool sweep = false;

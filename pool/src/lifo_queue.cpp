@@ -21,9 +21,9 @@ class lifo_queue final : public front_queue {
                                         std::memory_order_relaxed));
   }
 
-  pool_item* pop(packet&) noexcept override {
+  taken_call pop(pool_slot& slot) noexcept override {
     if (head_.load(std::memory_order_relaxed) == nullptr)
-      return nullptr;
+      return {};
     const taking_flag::guard guard(taking_);
     pool_item* head = head_.load(std::memory_order_acquire);
     // Acquire: pairs with push. Nobody else takes; a failure means a newer item.
@@ -31,32 +31,46 @@ class lifo_queue final : public front_queue {
            !head_.compare_exchange_weak(head, head->next, std::memory_order_acquire,
                                         std::memory_order_acquire)) {
     }
-    return head;
+    if (head == nullptr)
+      return {};
+    if (head->next != nullptr)
+      __builtin_prefetch(head->next); // whose link the next one to take needs
+    if (head == at_)
+      at_ = head->next;
+    if (arrives(*head, slot))
+      taken_.count();
+    return taken_call(head);
   }
 
-  pool_item* take_husks() noexcept override {
+  std::uint32_t taken() const noexcept override { return taken_.value(); }
+  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_); }
+
+  pool_item* take_husks(bool& more) noexcept override {
     const taking_flag::guard guard(taking_);
-    pool_item* const head = head_.load(std::memory_order_acquire);
-    if (head == nullptr)
-      return nullptr;
+    if (at_ == nullptr)
+      at_ = head_.load(std::memory_order_acquire);
     // Those below the head belong to who takes. The head itself stays, husk or not.
     pool_item* husks = nullptr;
-    for (pool_item* at = head; at->next != nullptr;) {
-      pool_item* const below = at->next;
-      if (!below->is_husk()) {
-        at = below;
+    for (unsigned looked = 0; at_ != nullptr && looked < husk_batch; ++looked) {
+      pool_item* const below = at_->next;
+      if (below == nullptr || !below->is_husk()) {
+        at_ = below;
         continue;
       }
-      at->next = below->next;
+      at_->next = below->next;
       below->next = husks;
       husks = below;
     }
+    more = at_ != nullptr;
     return husks;
   }
 
  private:
   sync::atomic<pool_item*> head_{nullptr};
+  // Of who takes.
   alignas(sync::line_size) taking_flag taking_;
+  taken_count taken_;
+  pool_item* at_ = nullptr; // below which husks are to be taken out next
 };
 
 } // namespace

@@ -19,7 +19,8 @@ namespace {
 /// The heap is a pairing heap of lists of equal weight, in which the oldest item stands for its
 /// list. It links its items and so never allocates. `lists_` remembers a list for each of some
 /// weights: only to this one are items of its weight added, behind. A list that is forgotten for
-/// another weight stays as it is, so that of two lists of one weight all of one are older.
+/// another weight stays as it is, so that of two lists of one weight all of one are older: lists
+/// are numbered as they begin.
 class priority_queue final : public front_queue {
  public:
   void push(pool_item& item) noexcept override {
@@ -31,56 +32,46 @@ class priority_queue final : public front_queue {
                                          std::memory_order_relaxed));
   }
 
-  pool_item* pop(packet&) noexcept override {
+  taken_call pop(pool_slot& slot) noexcept override {
     // Relaxed: hints; who pushes afterwards sees to a slot.
     if (inbox_.load(std::memory_order_relaxed) == nullptr &&
         root_.load(std::memory_order_relaxed) == nullptr)
-      return nullptr;
+      return {};
     const taking_flag::guard guard(taking_);
     sort_in();
     weighted_item* const best = root_.load(std::memory_order_relaxed);
-    if (best != nullptr)
-      root_.store(without(*best), std::memory_order_relaxed);
-    return best;
+    if (best == nullptr)
+      return {};
+    weighted_item* const root = without(*best);
+    root_.store(root, std::memory_order_relaxed);
+    if (root != nullptr)
+      __builtin_prefetch(root);
+    if (arrives(*best, slot))
+      taken_.count();
+    return taken_call(best);
   }
 
-  pool_item* take_husks() noexcept override {
+  std::uint32_t taken() const noexcept override { return taken_.value(); }
+  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_); }
+
+  pool_item* take_husks(bool& more) noexcept override {
+    more = false;
     const taking_flag::guard guard(taking_);
     sort_in();
-    // The heap is taken apart item by item, and put together again from those that stay.
     pool_item* husks = nullptr;
-    weighted_item* all = nullptr;
-    weighted_item** end = &all;
-    for (weighted_item* at = root_.load(std::memory_order_relaxed); at != nullptr;) {
-      weighted_item* const best = at;
-      at = without(*best);
-      best->next = nullptr;
-      if (best->is_husk()) {
-        best->next = husks;
-        husks = best;
-      } else {
-        *end = best;
-        end = &best->rest;
-      }
-    }
-    *end = nullptr;
-    weighted_item* kept = nullptr;
-    while (all != nullptr) {
-      weighted_item& item = *all;
-      all = std::exchange(item.rest, nullptr);
-      kept = with(kept, item);
-    }
-    root_.store(kept, std::memory_order_relaxed);
+    build_anew(husks);
     return husks;
   }
 
  private:
+  static constexpr std::uint32_t last_series = 0x7fffffff;
+
   static weighted_item* next_of(pool_item& item) noexcept {
     return static_cast<weighted_item*>(item.next);
   }
 
   static bool before(const weighted_item& a, const weighted_item& b) noexcept {
-    return a.weight != b.weight ? a.weight < b.weight : a.arrival < b.arrival;
+    return a.weight != b.weight ? a.weight < b.weight : a.series < b.series;
   }
 
   /// Of two trees without siblings.
@@ -118,7 +109,12 @@ class priority_queue final : public front_queue {
     return whole;
   }
 
-  [[nodiscard]] weighted_item*& list_of(int weight) noexcept {
+  struct list {
+    weighted_item* first = nullptr;
+    weighted_item* last = nullptr;
+  };
+
+  [[nodiscard]] list& list_of(int weight) noexcept {
     return lists_[static_cast<unsigned>(weight) % lists_.size()];
   }
 
@@ -127,28 +123,58 @@ class priority_queue final : public front_queue {
     item.next = nullptr;
     item.child = nullptr;
     item.rest = nullptr;
-    weighted_item*& list = list_of(item.weight);
-    if (list != nullptr && list->weight == item.weight) {
-      (list->rest == nullptr ? list->rest : list->last->rest) = &item;
-      list->last = &item;
+    list& known = list_of(item.weight);
+    if (known.first != nullptr && known.first->weight == item.weight) {
+      known.last->rest = &item;
+      known.last = &item;
       return root;
     }
-    list = &item;
+    item.series = series_++;
+    known = {&item, &item};
     return merge(root, &item);
   }
 
   /// Takes the best item out, which is the root. \return the new root.
   weighted_item* without(weighted_item& best) noexcept {
-    weighted_item*& list = list_of(best.weight);
+    list& known = list_of(best.weight);
     weighted_item* const heir = std::exchange(best.rest, nullptr);
-    if (list == &best)
-      list = heir;
+    if (known.first == &best)
+      known.first = heir;
     if (heir == nullptr)
       return merge_pairs(std::exchange(best.child, nullptr));
     // It is older than what other lists of this weight have.
     heir->child = std::exchange(best.child, nullptr);
-    heir->last = best.last;
+    heir->series = best.series;
     return heir;
+  }
+
+  /// Takes the heap apart item by item, puts it together again from those that are no husks, and
+  /// numbers its lists from 0 on.
+  void build_anew(pool_item*& husks) noexcept {
+    weighted_item* all = nullptr;
+    weighted_item** end = &all;
+    for (weighted_item* at = root_.load(std::memory_order_relaxed); at != nullptr;) {
+      weighted_item* const best = at;
+      at = without(*best);
+      best->next = nullptr;
+      if (best->is_husk()) {
+        best->next = husks;
+        husks = best;
+      } else {
+        *end = best;
+        end = &best->rest;
+      }
+    }
+    *end = nullptr;
+    lists_ = {};
+    series_ = 0;
+    weighted_item* kept = nullptr;
+    while (all != nullptr) {
+      weighted_item& item = *all;
+      all = std::exchange(item.rest, nullptr);
+      kept = with(kept, item);
+    }
+    root_.store(kept, std::memory_order_relaxed);
   }
 
   void sort_in() noexcept {
@@ -168,18 +194,26 @@ class priority_queue final : public front_queue {
     while (oldest != nullptr) {
       auto& item = static_cast<weighted_item&>(*oldest);
       oldest = item.next;
-      item.arrival = ++arrivals_;
       root = with(root, item);
     }
     root_.store(root, std::memory_order_relaxed);
+    if (series_ >= last_series) [[unlikely]] {
+      // More lists cannot wait than would fit; husks stay husks.
+      pool_item* husks = nullptr;
+      build_anew(husks);
+      while (husks != nullptr)
+        push(*std::exchange(husks, husks->next));
+    }
   }
 
   sync::atomic<pool_item*> inbox_{nullptr};
   // Of who takes; the root is an atomic for the glance of those who do not.
   alignas(sync::line_size) taking_flag taking_;
   sync::atomic<weighted_item*> root_{nullptr};
-  std::uint64_t arrivals_ = 0;
-  std::array<weighted_item*, 64> lists_{};
+  taken_count taken_;
+  // Begins near the end, so that numbering anew is nothing rare.
+  std::uint32_t series_ = last_series - 1000;
+  std::array<list, 64> lists_{};
 };
 
 } // namespace

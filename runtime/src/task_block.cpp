@@ -99,8 +99,7 @@ std::uintptr_t task_block::publish(thread_state& thread) noexcept {
 }
 
 void task_block::retire(thread_state& thread) noexcept {
-  if (hook_ != nullptr)
-    hook_->task_published(thread);
+  task_published(thread);
   release();
   // Last: who waits for the runtime to end finds everything above done.
   thread.count_ended();
@@ -112,8 +111,7 @@ void task_block::complete(thread_state& thread) noexcept {
     home_->live().remove(*this);
   if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
     sink_ = sink_of(*home_);
-  if (hook_ != nullptr)
-    hook_->slot_freed(thread);
+  slot_freed(thread, true);
   if ((publish(thread) & detached_bit) != 0)
     report_unseen();
   retire(thread);
@@ -122,8 +120,7 @@ void task_block::complete(thread_state& thread) noexcept {
 void task_block::end_unstarted() noexcept {
   discard(scope_.reason());
   thread_state& thread = this_thread();
-  if (hook_ != nullptr)
-    hook_->ended_unstarted(thread);
+  ended_unstarted(thread);
   (void)publish(thread);
   if (scope_.leave_in_queue())
     return;
@@ -135,8 +132,7 @@ void task_block::end_unstarted() noexcept {
 
 void task_block::run_dropped(job& self, thread_state& thread) noexcept {
   auto& block = static_cast<task_block&>(self);
-  if (block.hook_ != nullptr)
-    block.hook_->slot_freed(thread);
+  block.slot_freed(thread, false);
   block.retire(thread);
 }
 

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <limits>
 
 namespace weir::detail {
 
@@ -35,23 +36,6 @@ struct waiter {
   }
 };
 
-/// Somebody who follows a task's end: a pool.
-class end_hook {
- public:
-  /// Called on the worker after the task's callable was destroyed, before its outcome is published.
-  virtual void slot_freed(thread_state& thread) noexcept = 0;
-  /// Called on the worker after the outcome was published; the hook may be gone when it returns.
-  virtual void task_published(thread_state& thread) noexcept = 0;
-  /// Called by whoever cancels a task that has not started, before its outcome is published. The
-  /// two calls above follow when the task has left its queue.
-  virtual void ended_unstarted(thread_state&) noexcept {}
-  /// Whether the task runs in a slot of what `owner` stands for.
-  [[nodiscard]] virtual bool belongs_to(const void* owner) const noexcept { return owner == this; }
-
- protected:
-  ~end_hook() = default;
-};
-
 class WEIR_API task_block : public accepted_job {
  public:
   task_block(const task_block&) = delete;
@@ -65,16 +49,17 @@ class WEIR_API task_block : public accepted_job {
   /// The runtime that has accepted the task.
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   [[nodiscard]] task_scope& scope() noexcept { return scope_; }
-  void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
-  /// Whether this is a task of the pool that `owner` stands for.
-  [[nodiscard]] bool belongs_to(const void* owner) const noexcept {
-    return hook_ != nullptr && hook_->belongs_to(owner);
-  }
+  /// Whether this is a task of the pool that `owner` stands for, and runs in one of its slots.
+  [[nodiscard]] virtual bool belongs_to(const void* /*owner*/) noexcept { return false; }
 
   [[nodiscard]] bool done() const noexcept {
     // Acquire: pairs with the release half of the exchange in publish; the outcome is seen.
     return (waiter_.load(std::memory_order_acquire) & done_bit) != 0;
   }
+
+  /// Of a pool: since when the task waits, by the runtime's clock.
+  static constexpr std::int64_t no_stamp = std::numeric_limits<std::int64_t>::min();
+  std::int64_t stamp = no_stamp;
 
   /// Registers the one coroutine that awaits the task.
   /// \return false if the task has ended; then `w` is not used.
@@ -142,6 +127,16 @@ class WEIR_API task_block : public accepted_job {
   /// The task's exception if its outcome is one, for reporting.
   virtual std::exception_ptr failure() noexcept = 0;
 
+  // For whoever follows a task's end: a pool, a strand.
+  /// Called on the worker after the task's callable was destroyed, before its outcome is published
+  /// if the task has started.
+  virtual void slot_freed(thread_state& /*thread*/, bool /*started*/) noexcept {}
+  /// Called on the worker after the outcome was published.
+  virtual void task_published(thread_state& /*thread*/) noexcept {}
+  /// Called by whoever cancels a task that has not started, before its outcome is published. The
+  /// two calls above follow when the task has left its queue.
+  virtual void ended_unstarted(thread_state& /*thread*/) noexcept {}
+
  private:
   friend class task_scope;
   friend class live_tasks;
@@ -167,7 +162,6 @@ class WEIR_API task_block : public accepted_job {
   void report_unseen() noexcept;
 
   scheduler* home_;
-  end_hook* hook_ = nullptr;
   // Set when the task has failed; a handle may find nobody looked after the runtime is gone.
   sink_ref sink_;
   task_scope scope_;
