@@ -340,12 +340,13 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       continue;
     }
     const bool posted = call.posted();
-    if (slot.takes_from_others() && (posted || !call.item->is_husk())) [[unlikely]] {
+    const bool undisturbed = slot.duty_ == duty::run && pool.undisturbed();
+    if (!undisturbed && slot.takes_from_others() && (posted || !call.item->is_husk())) [[unlikely]] {
       pool.put_back(thread, call);
       continue; // and leaves
     }
     if (posted)
-      slot.run_posted(call, thread);
+      slot.run_posted(call, thread, undisturbed);
     else if (!slot.run_task(*call.item, thread))
       break;
   }
@@ -401,12 +402,15 @@ bool pool_slot::takes_from_others() const noexcept {
   return for_nobody && pool_->has_others();
 }
 
-void pool_slot::run_posted(const taken_call& call, thread_state& thread) noexcept {
+void pool_slot::run_posted(const taken_call& call, thread_state& thread,
+                           bool undisturbed) noexcept {
   bump(taken_);
-  pool_->settle_all();
+  if (!undisturbed)
+    pool_->settle_all();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
-    thread.discarding = discards();
+    thread.discarding = undisturbed ? pool_->home_->current_state() >= scheduler::state::stopping
+                                    : discards();
     thread.self->count_spawned(1); // S1
   }
   const task_end how = call.run_posted(thread);

@@ -44,8 +44,8 @@ class priority_queue final : public front_queue {
       return {};
     weighted_item* const root = without(*best);
     root_.store(root, std::memory_order_relaxed);
-    if (root != nullptr)
-      __builtin_prefetch(root);
+    if (root != nullptr && root->rest != nullptr)
+      __builtin_prefetch(root->rest); // whose links the next one to take needs
     if (arrives(*best, slot))
       taken_.count();
     return taken_call(best);
@@ -118,20 +118,20 @@ class priority_queue final : public front_queue {
     return lists_[static_cast<unsigned>(weight) % lists_.size()];
   }
 
-  /// Adds an item that is younger than all others of its weight. \return the new root.
-  weighted_item* with(weighted_item* root, weighted_item& item) noexcept {
-    item.next = nullptr;
-    item.child = nullptr;
-    item.rest = nullptr;
-    list& known = list_of(item.weight);
-    if (known.first != nullptr && known.first->weight == item.weight) {
-      known.last->rest = &item;
-      known.last = &item;
+  /// Adds items of one weight that are younger than all others of it. \return the new root.
+  weighted_item* with(weighted_item* root, list added) noexcept {
+    weighted_item& first = *added.first;
+    list& known = list_of(first.weight);
+    if (known.first != nullptr && known.first->weight == first.weight) {
+      known.last->rest = &first;
+      known.last = added.last;
       return root;
     }
-    item.series = series_++;
-    known = {&item, &item};
-    return merge(root, &item);
+    first.next = nullptr;
+    first.child = nullptr;
+    first.series = series_++;
+    known = added;
+    return merge(root, &first);
   }
 
   /// Takes the best item out, which is the root. \return the new root.
@@ -143,6 +143,7 @@ class priority_queue final : public front_queue {
     if (heir == nullptr)
       return merge_pairs(std::exchange(best.child, nullptr));
     // It is older than what other lists of this weight have.
+    heir->next = nullptr;
     heir->child = std::exchange(best.child, nullptr);
     heir->series = best.series;
     return heir;
@@ -172,7 +173,7 @@ class priority_queue final : public front_queue {
     while (all != nullptr) {
       weighted_item& item = *all;
       all = std::exchange(item.rest, nullptr);
-      kept = with(kept, item);
+      kept = with(kept, {&item, &item});
     }
     root_.store(kept, std::memory_order_relaxed);
   }
@@ -183,6 +184,24 @@ class priority_queue final : public front_queue {
     if (inbox_.load(std::memory_order_relaxed) == nullptr)
       return;
     pool_item* newest = inbox_.exchange(nullptr, std::memory_order_acquire);
+    weighted_item* root = root_.load(std::memory_order_relaxed);
+    // Mostly there are few weights: then each item is touched once, and whole lists are added.
+    std::array<list, 8> lists;
+    std::size_t count = 0;
+    while (newest != nullptr) {
+      auto& item = static_cast<weighted_item&>(*newest);
+      std::size_t i = 0;
+      while (i != count && lists[i].first->weight != item.weight)
+        ++i;
+      if (i == lists.size())
+        break;
+      newest = item.next;
+      item.rest = i == count ? nullptr : lists[i].first;
+      lists[i].first = &item;
+      if (i == count)
+        lists[count++].last = &item;
+    }
+    // What is left is older than those.
     pool_item* oldest = nullptr;
     while (newest != nullptr) {
       pool_item* const older = newest->next;
@@ -190,12 +209,14 @@ class priority_queue final : public front_queue {
       oldest = newest;
       newest = older;
     }
-    weighted_item* root = root_.load(std::memory_order_relaxed);
     while (oldest != nullptr) {
       auto& item = static_cast<weighted_item&>(*oldest);
       oldest = item.next;
-      root = with(root, item);
+      item.rest = nullptr;
+      root = with(root, {&item, &item});
     }
+    for (std::size_t i = 0; i != count; ++i)
+      root = with(root, lists[i]);
     root_.store(root, std::memory_order_relaxed);
     if (series_ >= last_series) [[unlikely]] {
       // More lists cannot wait than would fit; husks stay husks.

@@ -71,7 +71,8 @@ class pool_slot final : public accepted_job {
   static void clear(pool_slot* slot, thread_state& thread) noexcept;
   /// Runs one task. \return whether it has ended.
   [[nodiscard]] bool run_task(pool_item& item, thread_state& thread) noexcept;
-  void run_posted(const taken_call& call, thread_state& thread) noexcept;
+  /// \param undisturbed what pool_engine::undisturbed() said after it was taken.
+  void run_posted(const taken_call& call, thread_state& thread, bool undisturbed) noexcept;
   /// Whether its task is to be cancelled: P5.
   [[nodiscard]] bool discards() const noexcept;
   /// Whether there may be more for it in the queue.
@@ -222,6 +223,11 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] bool has_others() const noexcept {
     const bool gone = (flags_.load(std::memory_order_seq_cst) & abandoned_flag) != 0;
     return queue_->pool_count() > (gone ? 0U : 1U);
+  }
+  /// Whether no pool of its queue is at closing, so that a slot may take its next task for this
+  /// one and need not look whether it is to be cancelled. Seq_cst: P4, P5, P6.
+  [[nodiscard]] bool undisturbed() const noexcept {
+    return (flags_.load(std::memory_order_seq_cst) & ~paused_flag) == 0 && !queue_->shared();
   }
   [[nodiscard]] bool lower_surplus() noexcept;
   /// Gives a slot back that `active_` does not count any more, unless somebody waits and it can be
