@@ -73,10 +73,16 @@ void pool_engine::admit(thread_state& thread, pool_item& item) {
   const auto number = count(thread);
   if (!item.posted()) {
     if ((number & time_mask_) == time_mask_)
-      item.block().stamp = now();
+      item.block().stamp(now());
     item.belong_to(*queue_);
   }
-  push_counted(thread, item);
+  try {
+    push_counted(thread, item);
+  } catch (...) {
+    if (!item.posted())
+      item.block().stamp(task_block::no_stamp);
+    throw;
+  }
 }
 
 void pool_engine::admit(thread_state& thread, word_call callable) {
@@ -101,7 +107,7 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
 
 void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
   if (time_mask_ == 0)
-    item.block().stamp = now();
+    item.block().stamp(now());
   push_surely(item);
   see_to_slot(thread);
 }
@@ -361,9 +367,9 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool.settle_all();
   if (!item.is_husk()) { // a husk never runs
     bump(taken_);
-    if (block.stamp != task_block::no_stamp) {
+    if (const auto waited_since = block.stamp(); waited_since != task_block::no_stamp) {
       since_ = pool.now();
-      pool.queue_delay_.record(std::chrono::nanoseconds(since_ - block.stamp));
+      pool.queue_delay_.record(std::chrono::nanoseconds(since_ - waited_since));
     }
   }
   // Release: pairs with stop_running. Seq_cst: P5.
@@ -434,7 +440,7 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
     found = husk != nullptr || (found && more);
     while (husk != nullptr) {
       pool_item& item = *husk;
-      husk = item.next;
+      husk = item.next();
       if (slot->run_task(item, thread))
         continue;
       // Somebody is still at cancelling it, and lets that slot go on.

@@ -246,7 +246,7 @@ class fifo_queue final : public front_queue {
     for (unsigned i = from.begin; i != from.end; ++i) {
       element& e = from.elements[i];
       if (e.is_item() && e.item()->is_husk()) {
-        e.item()->next = husks;
+        e.item()->set_next(husks);
         husks = e.item();
       } else {
         from.elements[kept++] = std::move(e);

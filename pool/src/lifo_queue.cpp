@@ -15,7 +15,7 @@ class lifo_queue final : public front_queue {
   void push(pool_item& item) noexcept override {
     pool_item* head = head_.load(std::memory_order_relaxed);
     do
-      item.next = head;
+      item.set_next(head);
     // Release: pairs with the acquires in pop and take_husks.
     while (!head_.compare_exchange_weak(head, &item, std::memory_order_release,
                                         std::memory_order_relaxed));
@@ -28,15 +28,16 @@ class lifo_queue final : public front_queue {
     pool_item* head = head_.load(std::memory_order_acquire);
     // Acquire: pairs with push. Nobody else takes; a failure means a newer item.
     while (head != nullptr &&
-           !head_.compare_exchange_weak(head, head->next, std::memory_order_acquire,
+           !head_.compare_exchange_weak(head, head->next(), std::memory_order_acquire,
                                         std::memory_order_acquire)) {
     }
     if (head == nullptr)
       return {};
-    if (head->next != nullptr)
-      __builtin_prefetch(head->next); // whose link the next one to take needs
+    pool_item* const below = head->next();
+    if (below != nullptr)
+      __builtin_prefetch(below); // whose link the next one to take needs
     if (head == at_)
-      at_ = head->next;
+      at_ = below;
     if (arrives(*head, slot))
       taken_.count();
     return taken_call(head);
@@ -52,13 +53,13 @@ class lifo_queue final : public front_queue {
     // Those below the head belong to who takes. The head itself stays, husk or not.
     pool_item* husks = nullptr;
     for (unsigned looked = 0; at_ != nullptr && looked < husk_batch; ++looked) {
-      pool_item* const below = at_->next;
+      pool_item* const below = at_->next();
       if (below == nullptr || !below->is_husk()) {
         at_ = below;
         continue;
       }
-      at_->next = below->next;
-      below->next = husks;
+      at_->set_next(below->next());
+      below->set_next(husks);
       husks = below;
     }
     more = at_ != nullptr;

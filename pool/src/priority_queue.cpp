@@ -26,7 +26,7 @@ class priority_queue final : public front_queue {
   void push(pool_item& item) noexcept override {
     pool_item* head = inbox_.load(std::memory_order_relaxed);
     do
-      item.next = head;
+      item.set_next(head);
     // Release: pairs with the acquire in sort_in.
     while (!inbox_.compare_exchange_weak(head, &item, std::memory_order_release,
                                          std::memory_order_relaxed));
@@ -67,7 +67,7 @@ class priority_queue final : public front_queue {
   static constexpr std::uint32_t last_series = 0x7fffffff;
 
   static weighted_item* next_of(pool_item& item) noexcept {
-    return static_cast<weighted_item*>(item.next);
+    return static_cast<weighted_item*>(item.next());
   }
 
   static bool before(const weighted_item& a, const weighted_item& b) noexcept {
@@ -80,7 +80,7 @@ class priority_queue final : public front_queue {
       return a == nullptr ? b : a;
     if (before(*b, *a))
       std::swap(a, b);
-    b->next = a->child;
+    b->set_next(a->child);
     a->child = b;
     return a;
   }
@@ -92,18 +92,18 @@ class priority_queue final : public front_queue {
       weighted_item* const a = first;
       weighted_item* const b = next_of(*a);
       first = b == nullptr ? nullptr : next_of(*b);
-      a->next = nullptr;
+      a->set_next(nullptr);
       if (b != nullptr)
-        b->next = nullptr;
+        b->set_next(nullptr);
       weighted_item* const pair = merge(a, b);
-      pair->next = pairs;
+      pair->set_next(pairs);
       pairs = pair;
     }
     weighted_item* whole = nullptr;
     while (pairs != nullptr) {
       weighted_item* const pair = pairs;
       pairs = next_of(*pair);
-      pair->next = nullptr;
+      pair->set_next(nullptr);
       whole = merge(whole, pair);
     }
     return whole;
@@ -127,7 +127,7 @@ class priority_queue final : public front_queue {
       known.last = added.last;
       return root;
     }
-    first.next = nullptr;
+    first.set_next(nullptr);
     first.child = nullptr;
     first.series = series_++;
     known = added;
@@ -143,7 +143,7 @@ class priority_queue final : public front_queue {
     if (heir == nullptr)
       return merge_pairs(std::exchange(best.child, nullptr));
     // It is older than what other lists of this weight have.
-    heir->next = nullptr;
+    heir->set_next(nullptr);
     heir->child = std::exchange(best.child, nullptr);
     heir->series = best.series;
     return heir;
@@ -157,9 +157,9 @@ class priority_queue final : public front_queue {
     for (weighted_item* at = root_.load(std::memory_order_relaxed); at != nullptr;) {
       weighted_item* const best = at;
       at = without(*best);
-      best->next = nullptr;
+      best->set_next(nullptr);
       if (best->is_husk()) {
-        best->next = husks;
+        best->set_next(husks);
         husks = best;
       } else {
         *end = best;
@@ -195,7 +195,7 @@ class priority_queue final : public front_queue {
         ++i;
       if (i == lists.size())
         break;
-      newest = item.next;
+      newest = item.next();
       item.rest = i == count ? nullptr : lists[i].first;
       lists[i].first = &item;
       if (i == count)
@@ -204,14 +204,14 @@ class priority_queue final : public front_queue {
     // What is left is older than those.
     pool_item* oldest = nullptr;
     while (newest != nullptr) {
-      pool_item* const older = newest->next;
-      newest->next = oldest;
+      pool_item* const older = newest->next();
+      newest->set_next(oldest);
       oldest = newest;
       newest = older;
     }
     while (oldest != nullptr) {
       auto& item = static_cast<weighted_item&>(*oldest);
-      oldest = item.next;
+      oldest = item.next();
       item.rest = nullptr;
       root = with(root, {&item, &item});
     }
@@ -223,7 +223,7 @@ class priority_queue final : public front_queue {
       pool_item* husks = nullptr;
       build_anew(husks);
       while (husks != nullptr)
-        push(*std::exchange(husks, husks->next));
+        push(*std::exchange(husks, husks->next()));
     }
   }
 

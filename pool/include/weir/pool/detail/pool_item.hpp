@@ -24,8 +24,8 @@ namespace weir::detail {
 class pool_slot;
 class queue_core;
 
-/// The queue's part of what waits. That of a task stands directly before its control block, so that
-/// one is found from the other without a pointer.
+/// The queue's part of what waits: one word. That of a task stands directly before its control
+/// block, so that one is found from the other without a pointer, and uses the block's link.
 ///
 /// `place_` says where it is: in a queue, in a slot, or a husk, which is what is left in the queue
 /// of a task that was cancelled there. Whoever takes it out and whoever cancels it change the word
@@ -89,7 +89,8 @@ class pool_item {
   [[nodiscard]] WEIR_API bool is_in_slot_of(const void* owner) const noexcept;
 
   /// Of the queue.
-  pool_item* next = nullptr;
+  [[nodiscard]] inline pool_item* next() noexcept;
+  inline void set_next(pool_item* item) noexcept;
 
  protected:
   pool_item() noexcept {}
@@ -103,6 +104,13 @@ class pool_item {
   static constexpr std::uintptr_t bits = in_slot | husk;
   // No address of a program has it.
   static constexpr std::uintptr_t posted_bit = std::uintptr_t{1} << 63;
+
+  /// What follows this word: a task's control block, or a posted callable's link.
+  template <class T>
+  [[nodiscard]] T& following() noexcept {
+    return *std::launder(
+        reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + sizeof(pool_item)));
+  }
 
   sync::atomic<std::uintptr_t> place_{0};
 };
@@ -231,9 +239,18 @@ class pooled final : public Block {
 };
 
 task_block& pool_item::block() noexcept {
-  // `pooled` has it there.
-  return *std::launder(
-      reinterpret_cast<task_block*>(reinterpret_cast<std::byte*>(this) + sizeof(pool_item)));
+  return following<task_block>(); // `pooled` has it there
+}
+
+pool_item* pool_item::next() noexcept {
+  return posted() ? following<pool_item*>() : static_cast<pool_item*>(block().next_item);
+}
+
+void pool_item::set_next(pool_item* item) noexcept {
+  if (posted())
+    following<pool_item*>() = item;
+  else
+    block().next_item = item;
 }
 
 /// A posted callable.
@@ -257,6 +274,7 @@ class posted_item final : public Item {
     return run_unawaited(owned->f_, thread);
   }
 
+  pool_item* next_ = nullptr; // see pool_item::following
   F f_;
 };
 
