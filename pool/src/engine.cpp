@@ -441,6 +441,7 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
     while (husk != nullptr) {
       pool_item& item = *husk;
       husk = item.next();
+      (void)item.come_into(*slot); // stays a husk
       if (slot->run_task(item, thread))
         continue;
       // Somebody is still at cancelling it, and lets that slot go on.
