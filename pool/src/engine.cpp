@@ -347,7 +347,8 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
     }
     const bool posted = call.posted();
     const bool undisturbed = slot.duty_ == duty::run && pool.undisturbed();
-    if (!undisturbed && slot.takes_from_others() && (posted || !call.item->is_husk())) [[unlikely]] {
+    if (!undisturbed && slot.takes_from_others() && (posted || !call.item->is_husk()))
+        [[unlikely]] {
       pool.put_back(thread, call);
       continue; // and leaves
     }
@@ -415,8 +416,8 @@ void pool_slot::run_posted(const taken_call& call, thread_state& thread,
     pool_->settle_all();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
-    thread.discarding = undisturbed ? pool_->home_->current_state() >= scheduler::state::stopping
-                                    : discards();
+    thread.discarding =
+        undisturbed ? pool_->home_->current_state() >= scheduler::state::stopping : discards();
     thread.self->count_spawned(1); // S1
   }
   const task_end how = call.run_posted(thread);

@@ -38,8 +38,7 @@ namespace {
 /// An item, or a word with the function that takes it.
 struct element : queue_slot {
   element() noexcept {}
-  explicit element(pool_item& which) noexcept
-      : second(reinterpret_cast<std::uintptr_t>(&which)) {}
+  explicit element(pool_item& which) noexcept : second(reinterpret_cast<std::uintptr_t>(&which)) {}
   explicit element(word_call call) noexcept
       : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
   element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {}
@@ -218,9 +217,9 @@ class fifo_queue final : public front_queue {
     std::uint32_t count = tail - index_of(head_.load(std::memory_order_acquire));
     if (count == 0) {
       const cell_iterator out(*this, tail);
-      count = first_ != nullptr ? take_chunk(out, used)
-                                : static_cast<std::uint32_t>(
-                                      queue_.try_dequeue_bulk(consumer_, out, fill_size));
+      count = first_ != nullptr
+                  ? take_chunk(out, used)
+                  : static_cast<std::uint32_t>(queue_.try_dequeue_bulk(consumer_, out, fill_size));
       tail_.store(tail + count, std::memory_order_release); // pairs with pop
     }
     filling_.leave();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Frames wander: allocated by one thread, freed by another. Each thread keeps a free list per size
 // class and trades whole batches with a depot that all threads share. A depot cell holds one batch
-// or nothing, and a batch changes hands as a whole, so that no thread ever reads memory that another
-// one may own: no locks, no ABA.
+// or nothing, and a batch changes hands as a whole, so that no thread ever reads memory that
+// another one may own: no locks, no ABA.
 #include <weir/detail/frame_cache.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/thread_state.hpp>

@@ -46,8 +46,7 @@ bool inplace_stop_source::request_stop() noexcept {
     unlock(before);
     return false;
   }
-  notification now{&detail::this_thread(), nullptr,
-                   pointer_in<detail::stop_callback_base>(before)};
+  notification now{&detail::this_thread(), nullptr, pointer_in<detail::stop_callback_base>(before)};
   const auto notifying = word_of(&now) | requested;
   // Seq_cst: pairs with stop_requested. The lock is still held.
   word_.store(notifying | locked, std::memory_order_seq_cst);

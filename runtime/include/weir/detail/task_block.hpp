@@ -49,9 +49,7 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
   }
 
   /// The runtime that has accepted the task.
-  [[nodiscard]] scheduler& home() const noexcept {
-    return *reinterpret_cast<scheduler*>(origin_);
-  }
+  [[nodiscard]] scheduler& home() const noexcept { return *reinterpret_cast<scheduler*>(origin_); }
   [[nodiscard]] task_scope& scope() noexcept { return *this; }
   /// The task of a root's scope.
   [[nodiscard]] static task_block& of(task_scope& root) noexcept {
@@ -115,8 +113,7 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
   void discard_unsubmitted() noexcept { delete this; }
 
  protected:
-  task_block(scheduler& home, run_function first) noexcept
-      : accepted_job(first), task_scope(home) {
+  task_block(scheduler& home, run_function first) noexcept : accepted_job(first), task_scope(home) {
     auto id = static_cast<std::uint32_t>(sync::process_id());
     for (auto& byte : process_) {
       byte = static_cast<std::uint8_t>(id);

@@ -227,9 +227,7 @@ class pooled final : public Block {
                        : this->outcome.failed()              ? task_end::failed
                                                              : task_end::finished);
   }
-  void task_published(thread_state& thread) noexcept override {
-    free_slot(item().slot(), thread);
-  }
+  void task_published(thread_state& thread) noexcept override { free_slot(item().slot(), thread); }
   void ended_unstarted(thread_state& thread) noexcept override {
     cancelled_unstarted(item(), thread);
   }

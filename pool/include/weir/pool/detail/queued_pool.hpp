@@ -112,9 +112,10 @@ class queued_pool {
   }
 
   /// Has `f()` called in a slot; its result is dropped, and nobody can wait for it or stop it. The
-  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in a `fifo`
-  /// queue itself; else one small allocation from the thread's cache. An exception goes to the runtime's
-  /// `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not used.
+  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in a
+  /// `fifo` queue itself; else one small allocation from the thread's cache. An exception goes to
+  /// the runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not
+  /// used.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -269,9 +270,8 @@ class queued_pool {
                   std::is_nothrow_constructible_v<Callable, F>) {
       engine_->admit(this_thread(), word_call(Callable(std::forward<F>(f))));
     } else {
-      auto made = made_with_room([&] {
-        return std::make_unique<made_item>(std::in_place, std::forward<F>(f));
-      });
+      auto made = made_with_room(
+          [&] { return std::make_unique<made_item>(std::in_place, std::forward<F>(f)); });
       Queue::apply(options, *made);
       engine_->admit(this_thread(), *made);
       (void)made.release();
