@@ -9,16 +9,8 @@
 
 namespace weir::detail {
 
-queue_core& pool_item::queue() const noexcept {
-  // Acquire: pairs with come_into.
-  const auto place = place_.load(std::memory_order_acquire);
-  return (place & in_slot) == 0 ? *reinterpret_cast<queue_core*>(place)
-                                : reinterpret_cast<pool_slot*>(place & ~in_slot)->pool().queue();
-}
-
-bool pool_item::belongs_to(const void* owner) const noexcept {
-  const auto place = place_.load(std::memory_order_relaxed);
-  return (place & in_slot) != 0 && &reinterpret_cast<pool_slot*>(place & ~in_slot)->pool() == owner;
+bool pool_item::is_in_slot_of(const void* owner) const noexcept {
+  return (place_.load(std::memory_order_relaxed) & in_slot) != 0 && &slot().pool() == owner;
 }
 
 queue_core::queue_core(std::unique_ptr<front_queue> items, std::size_t max_waiting)
@@ -77,27 +69,31 @@ std::vector<std::shared_ptr<pool_engine>> queue_core::pools() const noexcept {
 }
 
 std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
-  // Seq_cst: Q1. Taken first, so that the difference is never too small.
-  const auto gone = static_cast<std::int64_t>(taken_.load(std::memory_order_seq_cst));
+  // Seq_cst: Q1. Gone first, so that the difference is never too small. Modulo 2^32, as who takes
+  // counts; less than half of that waits.
+  const auto gone = items_->taken() +
+                    static_cast<std::uint32_t>(withdrawn_.load(std::memory_order_seq_cst)) -
+                    static_cast<std::uint32_t>(returned_.load(std::memory_order_seq_cst));
+  const auto left = [&](std::uint64_t accepted) {
+    return std::int64_t{static_cast<std::int32_t>(static_cast<std::uint32_t>(accepted) - gone)};
+  };
   if (!shared())
-    return static_cast<std::int64_t>(seen_by.accepted_.load(std::memory_order_seq_cst)) - gone;
+    return left(seen_by.accepted_.load(std::memory_order_seq_cst));
   const std::scoped_lock lock(mutex_);
   std::uint64_t accepted = accepted_before_;
   for (const auto* pool : counted_)
     accepted += pool->accepted_.load(std::memory_order_seq_cst);
-  return static_cast<std::int64_t>(accepted) - gone;
+  return left(accepted);
 }
 
-void pool_item::ended_unstarted(thread_state& thread) noexcept {
-  queue_core& core = queue();
-  husk_.store(true, std::memory_order_relaxed); // see is_husk
-  core.withdrawn(thread);
+void cancelled_unstarted(pool_item& item, thread_state& thread) noexcept {
+  if (queue_core* const core = item.become_husk())
+    core->withdrawn(thread);
 }
 
 void queue_core::withdrawn(thread_state& thread) noexcept {
-  cancelled_.fetch_add(1, std::memory_order_relaxed); // a figure
   husks_.fetch_add(1, std::memory_order_seq_cst);
-  count_taken();
+  withdrawn_.fetch_add(1, std::memory_order_seq_cst); // Q1, after the husk was counted
   room_freed(thread);
   if (shared()) {
     const auto all = pools();

@@ -115,10 +115,10 @@ bool task_scope::leave_in_queue() noexcept {
 }
 
 void task_scope::observe_stop() noexcept {
-  if (child_ || observed_)
+  if (is_child() || observed_)
     return;
   observed_ = true;
-  root_->announce_live();
+  root().announce_live();
 }
 
 inplace_stop_token task_scope::token() noexcept {
@@ -164,7 +164,7 @@ void task_scope::cancel_wait() noexcept {
       // Acquire-release: C0, pairs with claim_start.
       if (wait_.compare_exchange_weak(seen, dropping, std::memory_order_acq_rel,
                                       std::memory_order_acquire)) {
-        root_->end_unstarted();
+        root().end_unstarted();
         return;
       }
       continue;

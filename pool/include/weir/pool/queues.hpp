@@ -25,8 +25,8 @@ struct weighted_options {
 /// one submitting thread; tasks of different threads may overtake each other.
 struct fifo {
   using options = submit_options;
-  using item = detail::pool_item;
-  static constexpr bool takes_packets = true;
+  using item = detail::plain_item;
+  static constexpr bool takes_words = true;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_fifo_queue();
   }
@@ -37,8 +37,8 @@ struct fifo {
 /// wait for ever.
 struct lifo {
   using options = submit_options;
-  using item = detail::pool_item;
-  static constexpr bool takes_packets = false;
+  using item = detail::plain_item;
+  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_lifo_queue();
   }
@@ -50,7 +50,7 @@ struct lifo {
 struct priority {
   using options = weighted_options;
   using item = detail::weighted_item;
-  static constexpr bool takes_packets = false;
+  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_priority_queue();
   }
@@ -62,7 +62,7 @@ template <class Q>
 concept queue_policy = std::derived_from<typename Q::item, detail::pool_item> &&
                        requires(const typename Q::options& o, typename Q::item& i) {
                          { Q::make_queue() } -> std::same_as<std::unique_ptr<detail::front_queue>>;
-                         { Q::takes_packets } -> std::convertible_to<bool>;
+                         { Q::takes_words } -> std::convertible_to<bool>;
                          Q::apply(o, i);
                        };
 

@@ -112,9 +112,10 @@ class queued_pool {
   }
 
   /// Has `f()` called in a slot; its result is dropped, and nobody can wait for it or stop it. The
-  /// cheapest way in: a small callable is stored in a `fifo` queue itself, else one small
-  /// allocation from the thread's cache. An exception goes to the runtime's
-  /// `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not used.
+  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in a
+  /// `fifo` queue itself; else one small allocation from the thread's cache. An exception goes to
+  /// the runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not
+  /// used.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -220,20 +221,17 @@ class queued_pool {
     using item = typename Queue::item;
     using raw = typename raw_result<F, Args...>::type;
     require_callable(f);
-    const auto prepared = [&](auto made) {
-      Queue::apply(options, static_cast<item&>(*made.item));
-      return made;
-    };
+    const auto prepare = [&](item& made) { Queue::apply(options, made); };
     if constexpr (!is_task<std::remove_cvref_t<raw>>) {
       if (settings_->executor) {
-        return prepared(make_pooled<item>(engine_->home(),
-                                          on_executor<std::decay_t<F>, std::decay_t<Args>...>(
-                                              settings_->executor, std::in_place,
-                                              std::forward<F>(f), std::forward<Args>(args)...)));
+        return make_pooled<item>(engine_->home(), prepare,
+                                 on_executor<std::decay_t<F>, std::decay_t<Args>...>(
+                                     settings_->executor, std::in_place, std::forward<F>(f),
+                                     std::forward<Args>(args)...));
       }
     }
-    return prepared(
-        make_pooled<item>(engine_->home(), std::forward<F>(f), std::forward<Args>(args)...));
+    return make_pooled<item>(engine_->home(), prepare, std::forward<F>(f),
+                             std::forward<Args>(args)...);
   }
 
   [[nodiscard]] bool reserve() const {
@@ -259,7 +257,7 @@ class queued_pool {
     try {
       engine_->admit(this_thread(), *made.item);
     } catch (...) {
-      made.item->discard_unsubmitted();
+      made.block->discard_unsubmitted();
       throw;
     }
     return made;
@@ -267,28 +265,17 @@ class queued_pool {
 
   template <class Callable, class F>
   void post_made(options_type options, F&& f) {
-    using item = typename Queue::item;
-    if constexpr (Queue::takes_packets && packet::fits<Callable> &&
+    using made_item = posted_item<Callable, typename Queue::item>;
+    if constexpr (Queue::takes_words && word_call::fits<Callable> &&
                   std::is_nothrow_constructible_v<Callable, F>) {
-      packet p(std::in_place, std::forward<F>(f));
-      p.run = &run_in_packet<Callable>;
-      try {
-        engine_->admit(this_thread(), p);
-      } catch (...) {
-        p.drop();
-        throw;
-      }
-      return;
-    }
-    struct made_item {
-      explicit made_item(pool_item* which) noexcept : item(which) {}
-      pool_item* item;
-    };
-    (void)admit_made([&] {
-      auto* const made = new posted_item<Callable, item>(std::in_place, std::forward<F>(f));
+      engine_->admit(this_thread(), word_call(Callable(std::forward<F>(f))));
+    } else {
+      auto made = made_with_room(
+          [&] { return std::make_unique<made_item>(std::in_place, std::forward<F>(f)); });
       Queue::apply(options, *made);
-      return made_item(made);
-    });
+      engine_->admit(this_thread(), *made);
+      (void)made.release();
+    }
   }
 
   std::shared_ptr<pool_engine> engine_;

@@ -29,7 +29,7 @@ class submission_base {
       : engine_(std::move(engine)), task_(made) {}
   ~submission_base() {
     if (task_.block != nullptr)
-      task_.item->discard_unsubmitted();
+      task_.block->discard_unsubmitted();
   }
 
   void require_unsubmitted() const {
