@@ -225,12 +225,13 @@ void task_pool_core::abandon(thread_state& thread) noexcept {
 }
 
 void task_pool_core::shut_down() noexcept {
+  pool_work work;
   {
     const std::scoped_lock lock(mutex_);
     shutting_down_ = true;
+    refuse_places(place_waiter::answer::closed, work.woken);
   }
   stop_everything(stop_cause::shutdown);
-  pool_work work;
   {
     const std::scoped_lock lock(mutex_);
     closed_ = true;

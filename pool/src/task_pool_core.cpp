@@ -29,7 +29,7 @@ void task_source::interrupt(const stop_reason&) noexcept {}
 group_results::~group_results() = default;
 
 pool_group::pool_group(group_settings settings, std::unique_ptr<task_source> source,
-                       std::unique_ptr<group_results> results) noexcept
+                       std::unique_ptr<group_results> results)
     : settings_(std::move(settings)), results_(std::move(results)), source_(std::move(source)),
       context_(context_ref::of(current_context(this_thread()))) {}
 

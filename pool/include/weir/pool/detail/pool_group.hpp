@@ -109,7 +109,7 @@ class id_runs {
 class WEIR_API pool_group {
  public:
   pool_group(group_settings settings, std::unique_ptr<task_source> source,
-             std::unique_ptr<group_results> results) noexcept;
+             std::unique_ptr<group_results> results);
   pool_group(const pool_group&) = delete;
   pool_group& operator=(const pool_group&) = delete;
   ~pool_group();
