@@ -23,6 +23,7 @@ inline void* counted_allocate(std::size_t size) noexcept {
 
 } // namespace test
 
+// NOLINTBEGIN(misc-definitions-in-headers): replacements must not be inline
 void* operator new(std::size_t size) {
   if (void* memory = test::counted_allocate(size))
     return memory;
@@ -40,3 +41,4 @@ void operator delete(void* memory, std::size_t) noexcept {
 void operator delete(void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
+// NOLINTEND(misc-definitions-in-headers)
