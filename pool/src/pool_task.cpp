@@ -5,11 +5,8 @@
 #include <weir/this_task.hpp>
 #include <weir/with_timeout.hpp>
 
-#include <cstdlib>
 #include <memory>
-#include <typeinfo>
-
-#include <cxxabi.h>
+#include <new>
 
 namespace weir {
 
@@ -17,27 +14,17 @@ callback_failed::~callback_failed() = default;
 
 namespace detail {
 
-std::string current_exception_name() {
-  const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr)
-    return "an exception";
-  int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(
-      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), &std::free);
-  return name != nullptr ? name.get() : type->name();
-}
+namespace {
 
-std::string text_of(const std::exception_ptr& error) {
+/// The later exception, with the earlier one nested.
+void keep_both(std::exception_ptr& earlier, const std::exception_ptr& later) {
+  const std::string what = text_of(later);
   try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
+    std::rethrow_exception(earlier);
   } catch (...) {
-    return {};
+    earlier = std::make_exception_ptr(callback_failed(what, later));
   }
 }
-
-namespace {
 
 /// With the token of the coroutine that runs it.
 task<> call_with_token(const task_callback& callback, task_id id) {
@@ -87,8 +74,7 @@ bool pool_task::begin_run(thread_state& thread) noexcept {
     settle(thread, task_end::cancelled, nullptr);
     return false;
   }
-  if (core.log().takes(log_level::info))
-    core.log()(log_level::info, pool_logger, "Started ", core.task_name(id_));
+  core.log_task(log_level::info, "Started ", id_);
   thread.current = &scope();
   return true;
 }
@@ -98,20 +84,12 @@ void pool_task::settle(thread_state& thread, task_end how, std::exception_ptr er
   how_ = how;
   error_ = std::move(error);
   task_pool_core& core = *core_;
-  if (error_ != nullptr && core.log().takes(log_level::error)) {
-    try {
-      std::rethrow_exception(error_);
-    } catch (...) {
-      core.log()(log_level::error, pool_logger, current_exception_name(), " occurred in ",
-                 core.task_name(id_), ": ", text_of(error_));
-    }
-  }
+  if (error_ != nullptr)
+    core.log_error("", id_, error_);
   if (how == task_end::cancelled) {
-    if (core.log().takes(log_level::debug))
-      core.log()(log_level::debug, pool_logger, "Cancelling ", core.task_name(id_), " ...");
+    core.log_task(log_level::debug, "Cancelling ", id_, " ...");
     core.task_cancelled_now(*this);
-    if (core.log().takes(log_level::debug))
-      core.log()(log_level::debug, pool_logger, "Cancelled ", core.task_name(id_));
+    core.log_task(log_level::debug, "Cancelled ", id_);
     if (!run_callback(group_->settings_.cancel_callback, "cancel_callback",
                       &run_after_cancel_callback, thread))
       return;
@@ -195,23 +173,21 @@ bool pool_task::callback_ended(std::string_view which, thread_state& thread) noe
 }
 
 void pool_task::callback_threw(std::string_view which, const std::exception_ptr& error) noexcept {
-  std::string what;
-  try {
-    std::rethrow_exception(error);
-  } catch (...) {
-    what = text_of(error);
-    core_->log()(log_level::error, pool_logger, current_exception_name(), " occurred in ", which,
-                 " of ", core_->task_name(id_), ": ", what);
-  }
+  core_->log_error(which == "end_callback" ? "end_callback of " : "cancel_callback of ", id_,
+                   error);
   if (error_ == nullptr) {
     error_ = error;
     return;
   }
   try {
-    std::rethrow_exception(error_);
-  } catch (...) {
-    error_ = std::make_exception_ptr(callback_failed(what, error)); // the earlier one is nested
+    keep_both(error_, error);
+  } catch (...) { // no memory: the earlier one stays
   }
+}
+
+void pool_task::count_retry(std::size_t attempt, const std::exception_ptr& error) noexcept {
+  core_->task_tries_again();
+  core_->log_retry(*this, attempt, error);
 }
 
 } // namespace detail

@@ -248,6 +248,12 @@ class bound_call {
         },
         *parts_);
   }
+  /// One that has not been called yet, with copies.
+  [[nodiscard]] bound_call copy() const {
+    return std::apply(
+        [](const F& f, const Args&... args) { return bound_call(std::in_place, f, args...); },
+        *parts_);
+  }
   void reset() noexcept {
     parts_.reset();
     bridge_.reset();
