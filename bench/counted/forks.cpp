@@ -12,6 +12,8 @@
 extern "C" long fib_function(int n);
 weir::task<long> fib_join(int n);
 weir::task<long> fib_when_all(int n);
+weir::task<long> fib_ready(int n);
+weir::task<long> fib_node(int n);
 
 extern "C" long fib_function(int n) {
   if (n < 2)
@@ -36,6 +38,16 @@ weir::task<long> fib_when_all(int n) {
   co_return a + b;
 }
 
+weir::task<long> fib_node(int n) {
+  auto [a, b] = co_await weir::join(weir::fork([=] { return fib_ready(n - 1); }),
+                                    weir::fork([=] { return fib_ready(n - 2); }));
+  co_return a + b;
+}
+
+weir::task<long> fib_ready(int n) {
+  return n < 2 ? weir::make_ready_task(long{n}) : fib_node(n);
+}
+
 namespace bench::counted {
 namespace {
 
@@ -49,6 +61,11 @@ long count_join(long n) {
   return fib_operations(n, rt.spawn(fib_join(static_cast<int>(n))).get());
 }
 
+long count_ready(long n) {
+  one_worker rt;
+  return fib_operations(n, rt.spawn(fib_ready(static_cast<int>(n))).get());
+}
+
 long count_when_all(long n) {
   one_worker rt;
   return fib_operations(n, rt.spawn(fib_when_all(static_cast<int>(n))).get());
@@ -57,6 +74,7 @@ long count_when_all(long n) {
 constexpr operation all[] = {
     {"fib/weir-functions", 15, 22, count_functions},
     {"fib/weir-join", 15, 22, count_join},
+    {"fib/weir-ready", 15, 22, count_ready},
     {"fib/weir-when_all", 15, 22, count_when_all},
 };
 

@@ -149,9 +149,9 @@ bool pool_task::run_callback(const task_callback& callback, std::string_view whi
     return true;
   }
   run = next;
-  if (auto* const promise = callback_->coroutine.promise(); promise != nullptr) {
-    promise->where = &callback_->outcome;
-    if (!promise->start(*this, callback_->scope))
+  if (callback_->coroutine.startable()) {
+    auto* const coroutine = callback_->coroutine.begin(callback_->outcome);
+    if (coroutine != nullptr && !coroutine->start(*this, callback_->scope))
       return false;
   }
   return callback_ended(which, thread);

@@ -13,7 +13,7 @@ void throw_not_startable() {
 }
 
 void child::require_startable() const {
-  if (coroutine_ == nullptr || coroutine_->continuation != nullptr)
+  if (!startable_)
     throw_not_startable();
 }
 

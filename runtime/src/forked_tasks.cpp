@@ -54,6 +54,7 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
   for (promise_base* p = &leaf; p != top; p = static_cast<promise_base*>(p->continuation))
     p->scope_bits = bits;
   top->scope_bits = bits;
+  top->run = &promise_base::run_resume; // it may wait from now on
   return own;
 }
 

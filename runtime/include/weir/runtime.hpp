@@ -189,7 +189,7 @@ class WEIR_API runtime {
   /// as `post`; a refused task stays with the caller.
   template <class T>
   handle<T> spawn(task<T>&& t) {
-    if (t.promise() == nullptr || t.promise()->continuation != nullptr)
+    if (!t.startable())
       detail::throw_error(errc::no_state, "spawn of a task that is empty or was started before");
     detail::submission_entry entry(*scheduler_);
     return launch(entry, static_cast<detail::result_block<T>*>(

@@ -22,9 +22,15 @@
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_block.hpp>
 
+#include <array>
+#include <bit>
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <exception>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -74,7 +80,9 @@ class awaiter_reference {
 
 /// The part of a coroutine's promise that does not depend on its result.
 struct promise_base : job {
-  promise_base() noexcept : job(&run_resume) {}
+  // What is missing is set when it is started, or has to wait: those that are forked and do neither
+  // are spared it.
+  promise_base() noexcept {}
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) noexcept {
@@ -146,6 +154,7 @@ struct promise_base : job {
   /// As above, also of a coroutine without a scope of its own.
   /// Not inlined: some compilers would keep its locals in the parent's frame, which may be gone.
   [[gnu::noinline]] bool start(job& parent, std::uintptr_t under) noexcept {
+    run = &run_resume;
     continuation = &parent;
     scope_bits = under & ~forked_mark;
     thread_state& thread = this_thread();
@@ -196,11 +205,20 @@ struct promise_base : job {
   // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
   job* continuation = nullptr;
   // A task_scope and marks.
-  std::uintptr_t scope_bits = 0;
+  std::uintptr_t scope_bits;
 };
 
 template <class Promise>
 concept weir_promise = std::derived_from<Promise, promise_base>;
+
+/// Whether a task can carry such a result itself, in a word.
+template <class T>
+inline constexpr bool fits_in_task =
+    std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(std::uint64_t);
+template <class T>
+inline constexpr bool fits_in_task<T&> = true;
+template <>
+inline constexpr bool fits_in_task<void> = true;
 
 template <class T>
 struct task_promise : promise_base {
@@ -253,34 +271,74 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
 
   task() noexcept {}
   explicit task(promise_type& promise) noexcept : promise_(&promise) {}
-  task(task&& other) noexcept : promise_(std::exchange(other.promise_, nullptr)) {}
+  task(task&& other) noexcept : promise_(std::exchange(other.promise_, nullptr)) {
+    if (promise_ == ready())
+      value_ = other.value_;
+  }
   task& operator=(task&& other) noexcept {
-    task(std::move(other)).swap(*this);
+    if (this != &other) {
+      std::destroy_at(this);
+      std::construct_at(this, std::move(other));
+    }
     return *this;
   }
-  ~task() {
-    if (promise_ != nullptr)
+  [[gnu::always_inline]] ~task() {
+    if (has_coroutine())
       promise_->handle().destroy();
   }
-  void swap(task& other) noexcept { std::swap(promise_, other.promise_); }
+  void swap(task& other) noexcept { std::swap(*this, other); }
 
-  /// Whether there is a coroutine to run.
+  /// Whether there is a coroutine to run, or a result.
   [[nodiscard]] explicit operator bool() const noexcept { return promise_ != nullptr; }
 
   /// Runs the task to its end and gives its result. Awaiting an empty or used task throws
   /// `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not start.
-  [[nodiscard]] auto operator co_await() const noexcept { return awaiter(promise_); }
+  [[nodiscard]] auto operator co_await() noexcept { return awaiter(*this); }
 
-  /// For the library: the coroutine's promise; and letting go of one that has destroyed itself.
-  [[nodiscard]] promise_type* promise() const noexcept { return promise_; }
+  // For the library.
+  /// Whether it is neither empty nor used.
+  [[nodiscard, gnu::always_inline]] bool startable() const noexcept {
+    return has_coroutine() ? promise_->continuation == nullptr : promise_ != nullptr;
+  }
+  /// Where the outcome is to go, of a startable task.
+  /// \return the coroutine to start; null if the outcome is there already.
+  [[nodiscard, gnu::always_inline]] promise_type* begin(detail::result<T>& outcome) noexcept {
+    if (!has_coroutine()) {
+      take_value(outcome);
+      return nullptr;
+    }
+    promise_->where = &outcome;
+    return promise_;
+  }
+  /// Lets go of a coroutine that has destroyed itself.
   void forget() noexcept { promise_ = nullptr; }
+  /// A task whose result is there already.
+  template <class... Value>
+    requires(detail::fits_in_task<T> && sizeof...(Value) == (std::is_void_v<T> ? 0 : 1))
+  [[nodiscard, gnu::always_inline]] static task made_ready(Value&&... value) noexcept {
+    task made;
+    made.promise_ = ready();
+    if constexpr (std::is_reference_v<T>) {
+      const auto place = (std::addressof(value), ...);
+      std::memcpy(&made.value_, &place, sizeof place);
+    } else if constexpr (!std::is_void_v<T>) {
+      const T copy(std::forward<Value>(value)...);
+      std::memcpy(&made.value_, &copy, sizeof copy);
+    }
+    return made;
+  }
 
  private:
   class awaiter {
    public:
-    explicit awaiter(promise_type* child) noexcept : child_(child) {}
+    [[gnu::always_inline]] explicit awaiter(task& child) noexcept : child_(child.promise_) {
+      if (child_ == ready()) {
+        child.take_value(outcome_);
+        child_ = nullptr;
+      }
+    }
     [[nodiscard]] bool await_ready() const {
-      if (child_ == nullptr || child_->continuation != nullptr)
+      if (child_ == nullptr ? !outcome_.has_value() : child_->continuation != nullptr)
         detail::throw_error(errc::no_state,
                             "co_await of a task that is empty or was awaited before");
       return false;
@@ -293,6 +351,8 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
       promise.stop_scope().check_stop();
+      if (child_ == nullptr)
+        return false;
       child_->where = &outcome_;
       return !child_->start(promise, promise.scope_bits);
     }
@@ -303,7 +363,31 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
     detail::result<T> outcome_;
   };
 
+  /// Stands for a coroutine that has ended: the result is in `value_`.
+  [[nodiscard]] static promise_type* ready() noexcept {
+    return reinterpret_cast<promise_type*>(std::uintptr_t{1});
+  }
+  [[nodiscard, gnu::always_inline]] bool has_coroutine() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(promise_) > 1;
+  }
+  /// Of a task that is ready.
+  [[gnu::always_inline]] void take_value(detail::result<T>& outcome) noexcept {
+    promise_ = nullptr;
+    if constexpr (std::is_void_v<T>) {
+      outcome.emplace();
+    } else if constexpr (std::is_reference_v<T>) {
+      std::remove_reference_t<T>* place = nullptr;
+      std::memcpy(&place, &value_, sizeof place);
+      outcome.emplace(static_cast<T>(*place));
+    } else if constexpr (detail::fits_in_task<T>) {
+      std::array<std::byte, sizeof(T)> copy;
+      std::memcpy(&copy, &value_, sizeof copy);
+      outcome.emplace(std::bit_cast<T>(copy));
+    }
+  }
+
   promise_type* promise_ = nullptr;
+  std::uint64_t value_; // if it is ready
 };
 
 namespace detail {
@@ -317,6 +401,31 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
   return task<void>(*this);
 }
 
+template <class T>
+task<T> return_in_task(T value) {
+  co_return std::move(value);
+}
+
 } // namespace detail
+
+/// A task that gives `value` when it is awaited, as one that returns it at once would.
+///
+/// A function that gives tasks and often knows the result without having to wait can save the
+/// coroutine: `return in_cache ? make_ready_task(found) : fetch(key);`, or at the leaves of a
+/// recursion. Does not throw and allocates nothing if `T` is trivially copyable and has at most 8
+/// bytes; otherwise it costs a coroutine frame and may throw `std::bad_alloc` and what moving
+/// throws.
+template <class T>
+[[nodiscard, gnu::always_inline]] inline task<std::decay_t<T>>
+make_ready_task(T&& value) noexcept(detail::fits_in_task<std::decay_t<T>>) {
+  if constexpr (detail::fits_in_task<std::decay_t<T>>)
+    return task<std::decay_t<T>>::made_ready(std::forward<T>(value));
+  else
+    return detail::return_in_task<std::decay_t<T>>(std::forward<T>(value));
+}
+/// The same of `task<>`.
+[[nodiscard]] inline task<> make_ready_task() noexcept {
+  return task<>::made_ready();
+}
 
 } // namespace weir

@@ -42,7 +42,7 @@ class WEIR_API child : public job {
   child& operator=(const child&) = delete;
   virtual ~child();
 
-  /// Throws `errc::no_state` unless there is a coroutine that has not been started.
+  /// Throws `errc::no_state` if it was given a task that was empty or used.
   void require_startable() const;
 
   /// Makes it one of `owner`, under a scope whose parent is `parent`. It inherits `context`.
@@ -80,7 +80,11 @@ class WEIR_API child : public job {
 
  protected:
   child() noexcept : job(&run_first) {}
-  void set_coroutine(promise_base* coroutine) noexcept { coroutine_ = coroutine; }
+  /// Null for one that has not been made, or a task that is ready.
+  void set_coroutine(promise_base* coroutine) noexcept {
+    coroutine_ = coroutine;
+    startable_ = true;
+  }
 
  private:
   /// Tells cancellation from failure. `started`: else the outcome becomes "cancelled".
@@ -95,6 +99,7 @@ class WEIR_API child : public job {
 
   join* owner_ = nullptr;
   promise_base* coroutine_ = nullptr;
+  bool startable_ = false;
   std::optional<task_scope> scope_;
 };
 
@@ -125,9 +130,8 @@ class task_child final : public Base {
 
   void assign(task<T>&& t) noexcept {
     task_ = std::move(t);
-    this->set_coroutine(task_.promise());
-    if (task_)
-      task_.promise()->where = &outcome_;
+    if (task_.startable())
+      this->set_coroutine(task_.begin(outcome_));
   }
 
   /// The value, moved out; or throws what the child threw.

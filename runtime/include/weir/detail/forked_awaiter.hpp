@@ -26,17 +26,14 @@ class forked_child {
       : coroutine_(&coroutine) {}
 
   [[nodiscard, gnu::always_inline]] bool startable() const noexcept {
-    return coroutine_->promise() != nullptr && coroutine_->promise()->continuation == nullptr;
+    return coroutine_->startable();
   }
   /// The coroutine to run on the native stack, or null if it has ended there, with an outcome.
-  [[nodiscard, gnu::always_inline]] promise_base* call() noexcept { return coroutine(); }
-  /// The same for a child that runs by itself.
-  [[nodiscard]] promise_base* make() noexcept { return coroutine(); }
-  /// Null if it has not been made yet.
-  [[nodiscard, gnu::always_inline]] promise_base* coroutine() noexcept {
-    coroutine_->promise()->where = &outcome_;
-    return coroutine_->promise();
+  [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
+    return coroutine_->begin(outcome_);
   }
+  /// The same for a child that runs by itself.
+  [[nodiscard]] promise_base* make() noexcept { return call(); }
   /// It has ended on the native stack, and destroyed itself.
   [[gnu::always_inline]] void ended_in_place() noexcept { forget(); }
   /// The same, found out later.
@@ -72,14 +69,11 @@ class forked_child<Input> {
       outcome_.set_error(std::current_exception());
       return nullptr;
     }
-    auto* const promise = coroutine_.promise();
-    if (promise == nullptr || promise->continuation != nullptr) [[unlikely]]
-      return not_startable();
-    promise->where = &outcome_;
-    return promise;
+    if (coroutine_.startable()) [[likely]]
+      return coroutine_.begin(outcome_);
+    return not_startable();
   }
   [[nodiscard]] promise_base* make() noexcept { return call(); }
-  [[nodiscard]] promise_base* coroutine() noexcept { return coroutine_.promise(); }
   void ended_in_place() noexcept {} // close() sees to it, if it is called at all
   void forget() noexcept { coroutine_.forget(); }
   void close(bool ended) noexcept {
@@ -115,7 +109,6 @@ class joined_child final : public child {
   using value_type = typename Input::value_type;
 
   explicit joined_child(forked_child<Input>& which) noexcept : which_(&which) {}
-  void has_coroutine() noexcept { this->set_coroutine(which_->coroutine()); }
 
   [[nodiscard]] std::exception_ptr take_error() noexcept override {
     return std::move(which_->outcome().error());
@@ -162,7 +155,6 @@ class forked_join final : public all_join {
     if (ended) {
       this->ended_before(c);
     } else {
-      c.has_coroutine();
       this->add(c);
     }
   }
@@ -252,14 +244,23 @@ class forked_awaiter : forked_tasks {
   template <std::size_t I>
   [[gnu::always_inline]] bool run_one(thread_state& thread) noexcept {
     auto& which = std::get<I>(children_);
-    promise_base* const coroutine = which.call();
-    if (coroutine != nullptr ? !this->run(thread, *coroutine) : this->built()) [[unlikely]]
+    if (promise_base* const coroutine = which.call()) {
+      if (!this->run(thread, *coroutine)) [[unlikely]]
+        return false;
+      ended<I>(which);
+      return true;
+    }
+    if (this->built()) [[unlikely]]
       return false;
+    ended<I>(which);
+    return true;
+  }
+  template <std::size_t I, class Child>
+  [[gnu::always_inline]] void ended(Child& which) noexcept {
     this->ended_ = I + 1;
     which.ended_in_place();
     if (!which.outcome().has_value()) [[unlikely]]
       this->unusual_ = true;
-    return true;
   }
 
   [[gnu::noinline, gnu::cold]] void check_failures() {

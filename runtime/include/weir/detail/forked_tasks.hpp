@@ -137,7 +137,7 @@ class WEIR_API forked_tasks {
   const operations* types_;
   promise_base* parent_;
   // The request context when the children were forked; the parent keeps it alive.
-  context_node* context_ = nullptr;
+  context_node* context_; // set by enter
   fixed_join* built_ = nullptr;
 };
 

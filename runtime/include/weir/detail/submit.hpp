@@ -171,7 +171,7 @@ class coroutine_block : public result_block<T> {
   /// Starts `task_`; completes the block now or when the coroutine ends.
   void start_coroutine(thread_state& thread) noexcept {
     this->run = &run_ended;
-    if (task_.promise() == nullptr) {
+    if (!task_.startable()) {
       try {
         throw_error(errc::no_state, "the submitted callable returned an empty task");
       } catch (...) {
@@ -180,8 +180,8 @@ class coroutine_block : public result_block<T> {
       finish(thread);
       return;
     }
-    task_.promise()->where = &this->outcome;
-    if (task_.promise()->start(*this, this->scope()))
+    auto* const coroutine = task_.begin(this->outcome);
+    if (coroutine == nullptr || coroutine->start(*this, this->scope()))
       finish(thread);
   }
 

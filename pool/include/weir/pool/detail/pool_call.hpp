@@ -89,8 +89,8 @@ class pool_call final : public pool_task {
     }
     if (self.task_) {
       self.run = &run_ended;
-      self.task_.promise()->where = &self.outcome_;
-      if (!self.task_.promise()->start(self, self.scope()))
+      auto* const coroutine = self.task_.begin(self.outcome_);
+      if (coroutine != nullptr && !coroutine->start(self, self.scope()))
         return;
     }
     self.ended(thread);
@@ -98,7 +98,7 @@ class pool_call final : public pool_task {
 
   /// Runs it with the call's time limit, if it has one.
   void set_task(task<T> made) {
-    if (!made)
+    if (!made.startable())
       throw_error(errc::no_state, "the pool's callable returned an empty task");
     const auto& limit = group().settings().timeout;
     task_ = limit ? with_limit(std::move(made), *limit) : std::move(made);
