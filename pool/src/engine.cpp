@@ -4,6 +4,7 @@
 
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 #include <weir/pool/errors.hpp>
 #include <weir/sleep.hpp>
 
@@ -60,7 +61,7 @@ std::uint64_t pool_engine::count(thread_state& thread) {
 template <class Task>
 void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
-    queue_->push(task);
+    push_entered(task);
   } catch (...) {
     take_back_count();
     queue_->room_freed(thread);
@@ -69,12 +70,28 @@ void pool_engine::push_counted(thread_state& thread, Task& task) {
   see_to_slot(thread);
 }
 
+void pool_engine::push_entered(packet& callable) {
+  queue_->push(callable);
+}
+
+void pool_engine::push_entered(pool_item& item) {
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    tasks_.enter(*t, [&] { queue_->push(item); });
+  else
+    queue_->push(item);
+}
+
 void pool_engine::admit(thread_state& thread, pool_item& item) {
   const auto number = count(thread);
   if ((number & time_mask_) == time_mask_)
     item.stamp = now();
   item.belong_to(*queue_);
   push_counted(thread, item);
+}
+
+void pool_engine::help_ended() noexcept {
+  helpers_.fetch_sub(1, std::memory_order_seq_cst); // P4; the caller holds the engine
+  settle_if_closing();
 }
 
 void pool_engine::admit(thread_state& thread, packet& callable) {
@@ -350,6 +367,8 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    t->look_at_deadline();
   counted_ = !item.is_husk();
   if (counted_) {
     bump(taken_); // a husk never runs

@@ -2,6 +2,7 @@
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -88,10 +89,11 @@ std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
   return static_cast<std::int64_t>(accepted) - gone;
 }
 
-void pool_item::ended_unstarted(thread_state& thread) noexcept {
+bool pool_item::ended_unstarted(thread_state& thread) noexcept {
   queue_core& core = queue();
   husk_.store(true, std::memory_order_relaxed); // see is_husk
   core.withdrawn(thread);
+  return true;
 }
 
 void queue_core::withdrawn(thread_state& thread) noexcept {
@@ -203,6 +205,8 @@ queue_core::admission queue_core::next_admission() noexcept {
   admission next{oldest.item, oldest.pool->shared_from_this(), oldest.resume};
   // In this order: P4, pairs with settle.
   (void)oldest.pool->accepted_.fetch_add(1, std::memory_order_seq_cst);
+  if (tracked_task* const t = next.item->tracked()) // from now on its id may be cancelled: Q3
+    next.pool->tasks().enter(*t, [] {});
   oldest.pool->room_waiters_.fetch_sub(1, std::memory_order_seq_cst);
   unlink(oldest);
   return next;

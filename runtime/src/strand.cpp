@@ -178,7 +178,9 @@ bool strand_engine::run_task(thread_state& thread, task_block& task) noexcept {
   return turn_.exchange(runner_left, std::memory_order_acq_rel) == ended;
 }
 
-void strand_engine::slot_freed(thread_state&) noexcept {}
+bool strand_engine::slot_freed(thread_state&) noexcept {
+  return true;
+}
 
 void strand_engine::task_published(thread_state& thread) noexcept {
   turn_ended(thread);

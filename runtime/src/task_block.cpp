@@ -110,21 +110,24 @@ void task_block::complete(thread_state& thread) noexcept {
   thread.current = nullptr;
   if (live_shard_ != 0)
     home_->live().remove(*this);
+  if (hook_ != nullptr && !hook_->slot_freed(thread))
+    return;
+  publish_later(thread);
+  retire(thread);
+}
+
+void task_block::publish_later(thread_state& thread) noexcept {
   if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
     sink_ = sink_of(*home_);
-  if (hook_ != nullptr)
-    hook_->slot_freed(thread);
   if ((publish(thread) & detached_bit) != 0)
     report_unseen();
-  retire(thread);
 }
 
 void task_block::end_unstarted() noexcept {
   discard(scope_.reason());
   thread_state& thread = this_thread();
-  if (hook_ != nullptr)
-    hook_->ended_unstarted(thread);
-  (void)publish(thread);
+  if (hook_ == nullptr || hook_->ended_unstarted(thread))
+    (void)publish(thread);
   if (scope_.leave_in_queue())
     return;
   // A worker has taken it out meanwhile. What that worker would have done is done on a worker too,
@@ -136,7 +139,7 @@ void task_block::end_unstarted() noexcept {
 void task_block::run_dropped(job& self, thread_state& thread) noexcept {
   auto& block = static_cast<task_block&>(self);
   if (block.hook_ != nullptr)
-    block.hook_->slot_freed(thread);
+    (void)block.hook_->slot_freed(thread);
   block.retire(thread);
 }
 

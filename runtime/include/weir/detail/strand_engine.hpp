@@ -65,7 +65,7 @@ class WEIR_API strand_engine final : public accepted_job,
   /// Whether the calling code has the turn.
   [[nodiscard]] bool on_strand() const noexcept;
 
-  void slot_freed(thread_state& thread) noexcept override;
+  bool slot_freed(thread_state& thread) noexcept override;
   void task_published(thread_state& thread) noexcept override;
 
  private:

@@ -39,12 +39,14 @@ struct waiter {
 class end_hook {
  public:
   /// Called on the worker after the task's callable was destroyed, before its outcome is published.
-  virtual void slot_freed(thread_state& thread) noexcept = 0;
+  /// \return false if the hook completes the task itself, by `publish_later` and `retire_later`.
+  virtual bool slot_freed(thread_state& thread) noexcept = 0;
   /// Called on the worker after the outcome was published; the hook may be gone when it returns.
   virtual void task_published(thread_state& thread) noexcept = 0;
   /// Called by whoever cancels a task that has not started, before its outcome is published. The
-  /// two calls above follow when the task has left its queue.
-  virtual void ended_unstarted(thread_state&) noexcept {}
+  /// two calls above follow when the task has left its queue; what they give is not used then.
+  /// \return false if the hook publishes the outcome itself, by `publish_later`.
+  virtual bool ended_unstarted(thread_state&) noexcept { return true; }
   /// Whether the task runs in a slot of what `owner` stands for.
   [[nodiscard]] virtual bool belongs_to(const void* owner) const noexcept { return owner == this; }
 
@@ -111,6 +113,12 @@ class WEIR_API task_block : public accepted_job {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       delete this;
   }
+
+  // By a hook that completes its task itself.
+  /// The outcome stands now.
+  void publish_later(thread_state& thread) noexcept;
+  /// Afterwards, unless the task never started. The block may be gone then.
+  void retire_later(thread_state& thread) noexcept { retire(thread); }
 
   /// Ends a block that was refused before anybody else saw it.
   void discard_unsubmitted() noexcept { delete this; }

@@ -21,6 +21,7 @@ namespace weir::detail {
 
 class pool_slot;
 class queue_core;
+class tracked_task;
 
 /// The pool's part of a task. Made by the submitter, linked by the queue, then held by a slot.
 class WEIR_API pool_item : public end_hook {
@@ -48,6 +49,10 @@ class WEIR_API pool_item : public end_hook {
     place_.store(reinterpret_cast<std::uintptr_t>(&slot) | in_slot, std::memory_order_release);
   }
   [[nodiscard]] queue_core& queue() const noexcept;
+  /// Whether a slot has taken it: a hint, unless the caller knows that it stays so.
+  [[nodiscard]] bool is_in_slot() const noexcept {
+    return (place_.load(std::memory_order_relaxed) & in_slot) != 0;
+  }
   /// Only in a slot, by whom the task runs or ends.
   [[nodiscard]] pool_slot& slot() const noexcept {
     return *reinterpret_cast<pool_slot*>(place_.load(std::memory_order_relaxed) & ~in_slot);
@@ -57,8 +62,11 @@ class WEIR_API pool_item : public end_hook {
   /// by the slot after the task's end, which comes after (C0), and as a hint by who clears husks.
   [[nodiscard]] bool is_husk() const noexcept { return husk_.load(std::memory_order_relaxed); }
 
-  void ended_unstarted(thread_state& thread) noexcept final;
-  [[nodiscard]] bool belongs_to(const void* owner) const noexcept final;
+  bool ended_unstarted(thread_state& thread) noexcept override;
+  [[nodiscard]] bool belongs_to(const void* owner) const noexcept override;
+
+  /// What the task has besides; null for most.
+  [[nodiscard]] tracked_task* tracked() noexcept { return tracked_ ? as_tracked() : nullptr; }
 
   /// Of the queue.
   pool_item* next = nullptr;
@@ -69,11 +77,16 @@ class WEIR_API pool_item : public end_hook {
   pool_item() noexcept {}
   ~pool_item() = default;
 
+  void set_tracked() noexcept { tracked_ = true; }
+
  private:
   static constexpr std::uintptr_t in_slot = 1;
 
+  [[nodiscard]] virtual tracked_task* as_tracked() noexcept { return nullptr; }
+
   sync::atomic<std::uintptr_t> place_{0};
   sync::atomic<bool> husk_{false};
+  bool tracked_ = false;
 };
 
 /// An item of a queue that is ordered by weight.
@@ -130,7 +143,10 @@ class pooled final : public Block, public Item {
   void discard_unsubmitted() noexcept override { task_block::discard_unsubmitted(); }
 
  private:
-  void slot_freed(thread_state&) noexcept override { leave_slot(*this, how_ended()); }
+  bool slot_freed(thread_state&) noexcept override {
+    leave_slot(*this, how_ended());
+    return true;
+  }
   void task_published(thread_state& thread) noexcept override { free_slot(this->slot(), thread); }
 
   [[nodiscard]] task_end how_ended() const noexcept {
@@ -180,7 +196,7 @@ class posted_item final : public job, public Item {
     free_slot(slot, thread);
     thread.count_ended();
   }
-  void slot_freed(thread_state&) noexcept override {}
+  bool slot_freed(thread_state&) noexcept override { return true; }
   void task_published(thread_state&) noexcept override {}
 
   F f_;

@@ -32,6 +32,7 @@
 #include <weir/detail/task_block.hpp>
 #include <weir/detail/wait_list.hpp>
 #include <weir/pool/callback.hpp>
+#include <weir/pool/detail/callback_run.hpp>
 #include <weir/pool/log.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/stats.hpp>
@@ -57,11 +58,6 @@ class pool_task;
 
 /// Where pools write under.
 inline constexpr std::string_view pool_logger = "weir.task_pool";
-
-/// "std::runtime_error", of the exception that is being handled.
-[[nodiscard]] WEIR_API std::string current_exception_name();
-/// Its `what()`, or nothing.
-[[nodiscard]] WEIR_API std::string text_of(const std::exception_ptr& error);
 
 /// The outcome of one argument of a group. Derived classes know its type. Guarded by the pool's
 /// mutex, but for the outcome, which is written before `done` and read after it.
@@ -102,8 +98,6 @@ class WEIR_API pool_task : public task_block {
  private:
   friend class task_pool_core;
 
-  struct callback_run;
-
   static void run_after_cancel_callback(job& self, thread_state& thread) noexcept;
   static void run_after_end_callback(job& self, thread_state& thread) noexcept;
   /// \return whether the callback has ended; if not, the job goes on as `next`.
@@ -111,7 +105,7 @@ class WEIR_API pool_task : public task_block {
                                   run_function next, thread_state& thread) noexcept;
   /// \return false if the task has to go home first.
   [[nodiscard]] bool callback_ended(std::string_view which, thread_state& thread) noexcept;
-  void callback_threw(std::string_view which, const std::exception_ptr& error) noexcept;
+  [[nodiscard]] callback_run::host callback_host() noexcept;
   void end(thread_state& thread) noexcept;
   void finish(thread_state& thread) noexcept;
 
@@ -120,7 +114,7 @@ class WEIR_API pool_task : public task_block {
   result_slot* slot_ = nullptr;
   task_id id_ = 0;
   std::exception_ptr error_;
-  std::unique_ptr<callback_run> callback_;
+  callback_run callbacks_;
   // Guarded by the pool's mutex:
   pool_task* next_in_bucket_ = nullptr;
   pool_task* next_ = nullptr; // of those to start
@@ -137,7 +131,6 @@ class WEIR_API pool_task : public task_block {
   // Its own:
   clock_source::time_point since_; // accepted, then started
   task_end how_ = task_end::finished;
-  bool callback_threw_ = false;
 };
 
 /// Where a group's tasks come from. Used by one thread at a time.
