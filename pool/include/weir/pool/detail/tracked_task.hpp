@@ -144,7 +144,10 @@ class tracked final : public Block, public Item, public tracked_task {
     return this->cancelled_unstarted(thread);
   }
   [[nodiscard]] bool belongs_to(const void* owner) const noexcept override {
-    return this->is_of(owner) || (!this->slot_is_free() && Item::belongs_to(owner));
+    // Out of its slot it is in its callbacks, which its own pool waits for.
+    if (this->is_husk() || this->slot_is_free())
+      return this->is_of(owner);
+    return Item::belongs_to(owner);
   }
 
  private:
