@@ -665,6 +665,7 @@ class play {
     pool->close_nowait(weir::removal::hard);
     auto closing = pool->close();
     co_await closing;
+    co_await weir::sleep_for(nanoseconds(1)); // until whoever waited has gone on
     self.look_at_handles();
   }
 
