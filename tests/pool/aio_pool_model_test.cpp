@@ -780,9 +780,9 @@ class play {
     case kind::close: {
       weir::close_options options;
       if (c.a % 2 == 0)
-        options.close_worker_timeout = nanoseconds(c.duration + 10);
+        options.close_worker_timeout = nanoseconds(c.duration + 1'000'003);
       if (c.a % 3 == 0)
-        options.close_pool_timeout = nanoseconds(c.duration / 2 + 10);
+        options.close_pool_timeout = nanoseconds(c.duration / 2 + 1'000'003);
       closers_.push_back(stage_.rt.spawn(closer(*this, at_, pool.close(options))));
       return "";
     }
@@ -868,8 +868,8 @@ class play {
       model_.close(c.what == kind::close_hard);
       return "";
     case kind::close:
-      model_.close_in_time(at_, c.a % 2 == 0 ? c.duration + 10 : never,
-                           c.a % 3 == 0 ? c.duration / 2 + 10 : never);
+      model_.close_in_time(at_, c.a % 2 == 0 ? c.duration + 1'000'003 : never,
+                           c.a % 3 == 0 ? c.duration / 2 + 1'000'003 : never);
       return "";
     case kind::start:
       return model_.start();
