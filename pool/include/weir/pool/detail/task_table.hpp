@@ -2,11 +2,10 @@
 /// \file
 /// The tasks of a pool that have an id and have not ended.
 ///
-/// X1  Ids are given in the order in which tasks are accepted. A task is pushed under the lock
-/// under
-///     which it is entered, so that whoever finds it here finds one that is accepted for good; one
-///     that waited for room is entered before a push that does not fail. An id that was given and
-///     is not here stands for a task that has ended: no history is kept.
+/// X1  Ids are given in the order in which tasks are accepted. A task is entered and
+///     pushed under one lock, so that whoever finds it here finds one that is accepted for good;
+///     one that waited for room is entered before a push that does not fail. An id that was given
+///     and is not here stands for a task that has ended: no history is kept.
 /// X2  A task leaves the table before its outcome is published. Who finds it here takes a share of
 ///     its block under the lock, and stops it outside.
 #pragma once
