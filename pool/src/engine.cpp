@@ -4,6 +4,7 @@
 
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 #include <weir/pool/errors.hpp>
 #include <weir/sleep.hpp>
 
@@ -60,13 +61,24 @@ std::uint64_t pool_engine::count(thread_state& thread) {
 template <class Task>
 void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
-    queue_->push(task);
+    push_entered(task);
   } catch (...) {
     take_back_count();
     queue_->room_freed(thread);
     throw;
   }
   see_to_slot(thread);
+}
+
+void pool_engine::push_entered(word_call callable) {
+  queue_->push(callable);
+}
+
+void pool_engine::push_entered(pool_item& item) {
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    tasks_.enter(*t, [&] { queue_->push(item); });
+  else
+    queue_->push(item);
 }
 
 void pool_engine::admit(thread_state& thread, pool_item& item) {
@@ -83,6 +95,11 @@ void pool_engine::admit(thread_state& thread, pool_item& item) {
       item.block().stamp(task_block::no_stamp);
     throw;
   }
+}
+
+void pool_engine::help_ended() noexcept {
+  helpers_.fetch_sub(1, std::memory_order_seq_cst); // P4; the caller holds the engine
+  settle_if_closing();
 }
 
 void pool_engine::admit(thread_state& thread, word_call callable) {
@@ -105,9 +122,12 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
   return true;
 }
 
-void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
+void pool_engine::stamp_accepted(pool_item& item) noexcept {
   if (time_mask_ == 0)
     item.block().stamp(now());
+}
+
+void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
   push_surely(item);
   see_to_slot(thread);
 }
@@ -363,6 +383,8 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    t->look_at_deadline();
   task_block& block = item.block();
   since_ = task_block::no_stamp;
   pool.settle_all();

@@ -2,53 +2,13 @@
 // The life of one task of a pool, from its first step to its end.
 #include <weir/error.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
-#include <weir/this_task.hpp>
-#include <weir/with_timeout.hpp>
+#include <weir/sleep.hpp>
 
-#include <memory>
-#include <new>
+#include <utility>
 
 namespace weir {
 
-callback_failed::~callback_failed() = default;
-
 namespace detail {
-
-namespace {
-
-/// The later exception, with the earlier one nested.
-void keep_both(std::exception_ptr& earlier, const std::exception_ptr& later) {
-  const std::string what = text_of(later);
-  try {
-    std::rethrow_exception(earlier);
-  } catch (...) {
-    earlier = std::make_exception_ptr(callback_failed(what, later));
-  }
-}
-
-/// With the token of the coroutine that runs it.
-task<> call_with_token(const task_callback& callback, task_id id) {
-  co_await callback.start(id, this_task::stop_token());
-}
-
-task<> call_with_limit(const task_callback& callback, task_id id, clock_source::duration limit) {
-  co_await with_timeout(call_with_token(callback, id), limit);
-}
-
-} // namespace
-
-/// A coroutine callback runs under a scope of its own: the task's may have been stopped.
-struct pool_task::callback_run {
-  explicit callback_run(task_scope& of_task) noexcept
-      : scope(task_scope::child_of{of_task, of_task.context()}) {}
-  callback_run(const callback_run&) = delete;
-  callback_run& operator=(const callback_run&) = delete;
-  ~callback_run() = default;
-
-  task_scope scope;
-  result<void> outcome;
-  task<> coroutine;
-};
 
 pool_task::pool_task(task_pool_core& core, pool_group& group, run_function first) noexcept
     : task_block(core.home(), first), core_(&core), group_(&group) {
@@ -122,67 +82,20 @@ void pool_task::finish(thread_state& thread) noexcept {
   complete(thread);
 }
 
+callback_run::host pool_task::callback_host() noexcept {
+  return {core_->str(), core_->log(), pool_logger, core_->settings().callback_timeout,
+          id_,          scope()};
+}
+
 bool pool_task::run_callback(const task_callback& callback, std::string_view which,
                              run_function next, thread_state& thread) noexcept {
-  if (!callback)
-    return true;
-  if (!callback.is_coroutine()) {
-    try {
-      callback.call(id_);
-    } catch (...) {
-      callback_threw(which, std::current_exception());
-    }
-    return true;
-  }
-  if (thread.self == nullptr) // the runtime is gone: nobody could resume it
-    return true;
-  try {
-    callback_ = std::make_unique<callback_run>(scope());
-    const auto& limit = core_->settings().callback_timeout;
-    thread.current = &callback_->scope;
-    callback_->coroutine = limit ? call_with_limit(callback, id_, *limit)
-                                 : callback.start(id_, callback_->scope.token());
-  } catch (...) {
-    thread.current = nullptr;
-    callback_threw(which, std::current_exception());
-    callback_.reset();
-    return true;
-  }
-  run = next;
-  if (callback_->coroutine.startable()) {
-    auto* const coroutine = callback_->coroutine.begin(callback_->outcome);
-    if (coroutine != nullptr && !coroutine->start(*this, callback_->scope))
-      return false;
-  }
-  return callback_ended(which, thread);
+  if (callback && callback.is_coroutine())
+    run = next;
+  return callbacks_.run(callback_host(), callback, which, *this, error_, thread);
 }
 
 bool pool_task::callback_ended(std::string_view which, thread_state& thread) noexcept {
-  if (callback_->scope.visits()) {
-    // The task goes on at home.
-    callback_->scope.end_visit(thread);
-    callback_->scope.set_home(home());
-    schedule(home(), thread, *this);
-    return false;
-  }
-  thread.current = nullptr;
-  if (callback_->outcome.failed())
-    callback_threw(which, callback_->outcome.error());
-  callback_.reset();
-  return true;
-}
-
-void pool_task::callback_threw(std::string_view which, const std::exception_ptr& error) noexcept {
-  core_->log_error(which == "end_callback" ? "end_callback of " : "cancel_callback of ", id_,
-                   error);
-  if (error_ == nullptr) {
-    error_ = error;
-    return;
-  }
-  try {
-    keep_both(error_, error);
-  } catch (...) { // no memory: the earlier one stays
-  }
+  return callbacks_.ended(callback_host(), which, *this, error_, thread);
 }
 
 void pool_task::count_retry(std::size_t attempt, const std::exception_ptr& error) noexcept {

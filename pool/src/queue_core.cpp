@@ -2,6 +2,7 @@
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -199,6 +200,9 @@ queue_core::admission queue_core::next_admission() noexcept {
   admission next{oldest.item, oldest.pool->shared_from_this(), oldest.resume};
   // In this order: P4, pairs with settle.
   (void)oldest.pool->accepted_.fetch_add(1, std::memory_order_seq_cst);
+  oldest.pool->stamp_accepted(*next.item); // nobody can cancel it yet, see task_block::stamp
+  if (tracked_task* const t = next.item->tracked()) // from now on its id may be cancelled: Q3
+    next.pool->tasks().enter(*t, [] {});
   oldest.pool->room_waiters_.fetch_sub(1, std::memory_order_seq_cst);
   unlink(oldest);
   return next;

@@ -3,33 +3,10 @@
 // there is no memory is left out.
 #include <weir/pool/detail/task_pool_core.hpp>
 
-#include <cstdlib>
-#include <memory>
-#include <typeinfo>
-
-#include <cxxabi.h>
+#include <exception>
+#include <string>
 
 namespace weir::detail {
-
-std::string current_exception_name() {
-  const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr)
-    return "an exception";
-  int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(
-      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), &std::free);
-  return name != nullptr ? name.get() : type->name();
-}
-
-std::string text_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return {};
-  }
-}
 
 namespace {
 

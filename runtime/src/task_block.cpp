@@ -111,20 +111,25 @@ void task_block::complete(thread_state& thread) noexcept {
   thread.current = nullptr;
   if (live_shard_ != 0)
     home().live().remove(*this);
+  if (!slot_freed(thread, true))
+    return;
+  publish_later(thread);
+  retire(thread);
+}
+
+void task_block::publish_later(thread_state& thread) noexcept {
   const auto error = failure();
   set_sink(error != nullptr && !is_part_of_stopping(home(), error) ? sink_of(home()) : sink_ref());
-  slot_freed(thread, true);
   if ((publish(thread) & detached_bit) != 0)
     report_unseen();
-  retire(thread);
 }
 
 void task_block::end_unstarted() noexcept {
   discard(reason());
   set_sink({}); // no stamp any more
   thread_state& thread = this_thread();
-  ended_unstarted(thread);
-  (void)publish(thread);
+  if (ended_unstarted(thread))
+    (void)publish(thread);
   if (leave_in_queue())
     return;
   // A worker has taken it out meanwhile. What that worker would have done is done on a worker too,
@@ -135,7 +140,7 @@ void task_block::end_unstarted() noexcept {
 
 void task_block::run_dropped(job& self, thread_state& thread) noexcept {
   auto& block = static_cast<task_block&>(self);
-  block.slot_freed(thread, false);
+  (void)block.slot_freed(thread, false);
   block.retire(thread);
 }
 

@@ -24,21 +24,22 @@ inline void* counted_allocate(std::size_t size) noexcept {
 } // namespace test
 
 // NOLINTBEGIN(misc-definitions-in-headers): replacements must not be inline
-void* operator new(std::size_t size) {
+// Nor inlined: GCC 12 would see memory of `new` go to `free`, and warn.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* memory = test::counted_allocate(size))
     return memory;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return test::counted_allocate(size);
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
 // NOLINTEND(misc-definitions-in-headers)

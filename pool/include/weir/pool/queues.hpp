@@ -5,21 +5,13 @@
 
 #include <weir/pool/detail/front_queue.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/submit_options.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <memory>
 
 namespace weir {
-
-/// What can be said of a task for a pool without weights.
-struct submit_options {};
-
-/// What can be said of a task for a pool with weights.
-struct weighted_options {
-  /// Smaller is earlier. Any `int`.
-  int weight = 4;
-};
 
 /// Queue policy: tasks start in the order in which they were submitted, exactly for the tasks of
 /// one submitting thread; tasks of different threads may overtake each other.

@@ -24,6 +24,7 @@
 namespace weir::detail {
 
 class task_block;
+class tracked_task;
 
 /// A suspended coroutine that waits for something: what to run, and where.
 struct waiter {
@@ -57,6 +58,8 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
   }
   /// Whether this is a task of the pool that `owner` stands for, and runs in one of its slots.
   [[nodiscard]] virtual bool belongs_to(const void* /*owner*/) noexcept { return false; }
+  /// Of a pool: what the task has besides, see tracked_task.hpp.
+  [[nodiscard]] virtual tracked_task* tracked_part() noexcept { return nullptr; }
 
   [[nodiscard]] bool done() const noexcept {
     // Acquire: pairs with the release half of the exchange in publish; the outcome is seen.
@@ -109,6 +112,12 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
       delete this;
   }
 
+  // By a hook that completes its task itself.
+  /// The outcome stands now.
+  void publish_later(thread_state& thread) noexcept;
+  /// Afterwards, unless the task never started. The block may be gone then.
+  void retire_later(thread_state& thread) noexcept { retire(thread); }
+
   /// Ends a block that was refused before anybody else saw it.
   void discard_unsubmitted() noexcept { delete this; }
 
@@ -147,12 +156,15 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
   // For whoever follows a task's end: a pool, a strand.
   /// Called on the worker after the task's callable was destroyed, before its outcome is published
   /// if the task has started.
-  virtual void slot_freed(thread_state& /*thread*/, bool /*started*/) noexcept {}
+  /// \return false if a task that has started is completed by the callee, with `publish_later` and
+  /// `retire_later`.
+  virtual bool slot_freed(thread_state& /*thread*/, bool /*started*/) noexcept { return true; }
   /// Called on the worker after the outcome was published.
   virtual void task_published(thread_state& /*thread*/) noexcept {}
   /// Called by whoever cancels a task that has not started, before its outcome is published. The
   /// two calls above follow when the task has left its queue.
-  virtual void ended_unstarted(thread_state& /*thread*/) noexcept {}
+  /// \return false if the callee publishes the outcome, with `publish_later`.
+  virtual bool ended_unstarted(thread_state& /*thread*/) noexcept { return true; }
 
  private:
   friend class task_scope;

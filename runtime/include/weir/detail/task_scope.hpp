@@ -163,6 +163,10 @@ class WEIR_API task_scope {
   /// \return true for the one call that made the request.
   bool request_stop(stop_reason reason) noexcept;
 
+  /// As request_stop, but only if the root task has not started: then it never does. The scope must
+  /// stay alive meanwhile. \return whether it was ended by this call.
+  bool stop_unstarted(stop_reason reason) noexcept;
+
   /// Throws `task_cancelled` if stop was requested.
   void check_stop() const {
     if (stop_requested())

@@ -38,6 +38,7 @@
 #include <weir/detail/sync.hpp>
 #include <weir/detail/wait_list.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/task_table.hpp>
 #include <weir/pool/stats.hpp>
 
 #include <array>
@@ -139,6 +140,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
 
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   [[nodiscard]] queue_core& queue() const noexcept { return *queue_; }
+  /// Its tasks that have ids.
+  [[nodiscard]] task_table& tasks() noexcept { return tasks_; }
 
   // Submitting.
   /// Throws `errc::stopped`, `pool_is_closed`, `not_available`.
@@ -185,6 +188,9 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void cancel_waiting() noexcept;
   /// Blocks a thread that is no worker until the pool is drained.
   void wait_drained() noexcept;
+  // By a task whose callbacks are still to be run: the pool is not drained before. Seq_cst: P4.
+  void help_began() noexcept { helpers_.fetch_add(1, std::memory_order_seq_cst); }
+  void help_ended() noexcept;
   /// A pool's end: as close(), lets go of the queue, cancels what nobody else can run.
   void abandon() noexcept;
 
@@ -257,6 +263,11 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   template <class Task>
   void push_counted(thread_state& thread, Task& task);
   void take_back_count() noexcept;
+  /// Pushes, and enters a task that is tracked.
+  void push_entered(pool_item& item);
+  void push_entered(word_call callable);
+  /// Of a task that has waited for room, before it can be cancelled. Then it is pushed.
+  void stamp_accepted(pool_item& item) noexcept;
   void push_accepted(thread_state& thread, pool_item& item) noexcept;
   /// Ends the waits of whoever watches a closed pool.
   void settle() noexcept;
@@ -285,6 +296,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   std::array<sync::atomic<pool_slot*>, chunk_count> chunks_{};
   sync::atomic<std::uint64_t> room_waiters_{0};
   sync::atomic<std::uint64_t> helpers_{0};
+  task_table tasks_;
   histogram_recorder queue_delay_;
   histogram_recorder run_time_;
 

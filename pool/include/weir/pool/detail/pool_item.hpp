@@ -23,6 +23,7 @@ namespace weir::detail {
 
 class pool_slot;
 class queue_core;
+class tracked_task;
 
 /// The queue's part of what waits: one word. That of a task stands directly before its control
 /// block, so that one is found from the other without a pointer, and uses the block's link.
@@ -53,11 +54,11 @@ class pool_item {
   /// Before it is pushed, or pushed back.
   void belong_to(queue_core& queue) noexcept {
     // Relaxed: pushing publishes it.
-    place_.store(reinterpret_cast<std::uintptr_t>(&queue), std::memory_order_relaxed);
+    place_.store(reinterpret_cast<std::uintptr_t>(&queue) | mark(), std::memory_order_relaxed);
   }
   /// By who takes a task out. \return false if it is a husk.
   [[nodiscard]] bool come_into(pool_slot& slot) noexcept {
-    const auto mine = reinterpret_cast<std::uintptr_t>(&slot) | in_slot;
+    const auto mine = reinterpret_cast<std::uintptr_t>(&slot) | in_slot | mark();
     // Acquire-release: pairs with become_husk; one of the two comes first.
     if ((place_.exchange(mine, std::memory_order_acq_rel) & husk) == 0)
       return true;
@@ -72,7 +73,7 @@ class pool_item {
       // Acquire-release: pairs with come_into.
       if (place_.compare_exchange_weak(seen, seen | husk, std::memory_order_acq_rel,
                                        std::memory_order_relaxed))
-        return reinterpret_cast<queue_core*>(seen);
+        return reinterpret_cast<queue_core*>(seen & ~bits);
     }
     return nullptr;
   }
@@ -81,12 +82,21 @@ class pool_item {
     const auto seen = place_.load(std::memory_order_relaxed);
     return (seen & posted_bit) == 0 && (seen & husk) != 0;
   }
+  /// Whether a slot has taken it: a hint, unless the caller knows that it stays so.
+  [[nodiscard]] bool is_in_slot() const noexcept {
+    return (place_.load(std::memory_order_relaxed) & in_slot) != 0;
+  }
   /// Only in a slot, by whom the task runs or ends.
   [[nodiscard]] pool_slot& slot() const noexcept {
     return *reinterpret_cast<pool_slot*>(place_.load(std::memory_order_relaxed) & ~bits);
   }
   /// Whether it is in a slot of `owner`, a pool.
   [[nodiscard]] WEIR_API bool is_in_slot_of(const void* owner) const noexcept;
+  /// What the task has besides; null for most.
+  [[nodiscard]] inline tracked_task* tracked() noexcept;
+
+  /// Of a task that is `tracked()`, when it is made.
+  void set_tracked() noexcept { place_.store(tracked_bit, std::memory_order_relaxed); }
 
   /// Of the queue.
   [[nodiscard]] inline pool_item* next() noexcept;
@@ -101,10 +111,14 @@ class pool_item {
  private:
   static constexpr std::uintptr_t in_slot = 1;
   static constexpr std::uintptr_t husk = 2;
-  static constexpr std::uintptr_t bits = in_slot | husk;
+  static constexpr std::uintptr_t tracked_bit = 4; // of a task: never changes
+  static constexpr std::uintptr_t bits = in_slot | husk | tracked_bit;
   // No address of a program has it.
   static constexpr std::uintptr_t posted_bit = std::uintptr_t{1} << 63;
 
+  [[nodiscard]] std::uintptr_t mark() const noexcept {
+    return place_.load(std::memory_order_relaxed) & tracked_bit;
+  }
   /// What follows this word: a task's control block, or a posted callable's link.
   template <class T>
   [[nodiscard]] T& following() noexcept {
@@ -191,7 +205,7 @@ WEIR_API void cancelled_unstarted(pool_item& item, thread_state& thread) noexcep
 
 /// A control block (`call_block`, `coroutine_call_block`) that can wait in a queue of `Item`s.
 template <class Block, class Item>
-class pooled final : public Block {
+class pooled : public Block {
   struct made_item final : Item {};
 
  public:
@@ -211,6 +225,17 @@ class pooled final : public Block {
     return *std::launder(reinterpret_cast<made_item*>(item_address(this)));
   }
 
+ protected:
+  [[nodiscard]] task_end how_it_ended() const noexcept {
+    return this->outcome.cancelled() ? task_end::cancelled
+           : this->outcome.failed()  ? task_end::failed
+                                     : task_end::finished;
+  }
+  void task_published(thread_state& thread) noexcept override { free_slot(item().slot(), thread); }
+  [[nodiscard]] bool belongs_to(const void* owner) noexcept override {
+    return item().is_in_slot_of(owner);
+  }
+
  private:
   static_assert(std::is_trivially_destructible_v<made_item>);
 
@@ -221,23 +246,24 @@ class pooled final : public Block {
     return reinterpret_cast<std::byte*>(self) - sizeof(made_item);
   }
 
-  void slot_freed(thread_state&, bool started) noexcept override {
+  bool slot_freed(thread_state&, bool started) noexcept override {
     // The outcome of one that has not started is published: somebody may be taking it.
-    leave_slot(item(), !started || this->outcome.cancelled() ? task_end::cancelled
-                       : this->outcome.failed()              ? task_end::failed
-                                                             : task_end::finished);
+    leave_slot(item(), started ? how_it_ended() : task_end::cancelled);
+    return true;
   }
-  void task_published(thread_state& thread) noexcept override { free_slot(item().slot(), thread); }
-  void ended_unstarted(thread_state& thread) noexcept override {
+  bool ended_unstarted(thread_state& thread) noexcept override {
     cancelled_unstarted(item(), thread);
-  }
-  [[nodiscard]] bool belongs_to(const void* owner) noexcept override {
-    return item().is_in_slot_of(owner);
+    return true;
   }
 };
 
 task_block& pool_item::block() noexcept {
   return following<task_block>(); // `pooled` has it there
+}
+
+tracked_task* pool_item::tracked() noexcept {
+  const auto seen = place_.load(std::memory_order_relaxed);
+  return (seen & (posted_bit | tracked_bit)) == tracked_bit ? block().tracked_part() : nullptr;
 }
 
 pool_item* pool_item::next() noexcept {

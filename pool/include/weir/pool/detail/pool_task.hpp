@@ -7,13 +7,12 @@
 #include <weir/detail/scheduler.hpp>
 #include <weir/detail/task_block.hpp>
 #include <weir/pool/callback.hpp>
+#include <weir/pool/detail/callback_run.hpp>
 #include <weir/pool/stats.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <string>
 #include <string_view>
 
 namespace weir::detail {
@@ -23,11 +22,6 @@ class pool_group;
 
 /// Where pools write under.
 inline constexpr std::string_view pool_logger = "weir.task_pool";
-
-/// "std::runtime_error", of the exception that is being handled.
-[[nodiscard]] WEIR_API std::string current_exception_name();
-/// Its `what()`, or nothing.
-[[nodiscard]] WEIR_API std::string text_of(const std::exception_ptr& error);
 
 /// The outcome of one argument of a group. Derived classes know its type. Guarded by the pool's
 /// mutex, but for the outcome, which is written before `done` and read after it.
@@ -70,8 +64,6 @@ class WEIR_API pool_task : public task_block {
  private:
   friend class task_pool_core;
 
-  struct callback_run;
-
   static void run_after_cancel_callback(job& self, thread_state& thread) noexcept;
   static void run_after_end_callback(job& self, thread_state& thread) noexcept;
   /// \return whether the callback has ended; if not, the job goes on as `next`.
@@ -79,7 +71,7 @@ class WEIR_API pool_task : public task_block {
                                   run_function next, thread_state& thread) noexcept;
   /// \return false if the task has to go home first.
   [[nodiscard]] bool callback_ended(std::string_view which, thread_state& thread) noexcept;
-  void callback_threw(std::string_view which, const std::exception_ptr& error) noexcept;
+  [[nodiscard]] callback_run::host callback_host() noexcept;
   void end(thread_state& thread) noexcept;
   void finish(thread_state& thread) noexcept;
 
@@ -88,7 +80,7 @@ class WEIR_API pool_task : public task_block {
   result_slot* slot_ = nullptr;
   task_id id_ = 0;
   std::exception_ptr error_;
-  std::unique_ptr<callback_run> callback_;
+  callback_run callbacks_;
   // Guarded by the pool's mutex:
   pool_task* next_in_bucket_ = nullptr;
   pool_task* next_ = nullptr; // of those to start
