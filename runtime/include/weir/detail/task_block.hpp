@@ -112,7 +112,7 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
       delete this;
   }
 
-  // By a hook that completes its task itself.
+  // By a derived class that completes its task itself.
   /// The outcome stands now.
   void publish_later(thread_state& thread) noexcept;
   /// Afterwards, unless the task never started. The block may be gone then.
