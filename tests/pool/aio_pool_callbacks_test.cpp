@@ -383,15 +383,21 @@ TEST_CASE("5.2 row 77: a task's time limit is counted from its start", "[aio_poo
 }
 
 TEST_CASE("a time limit for a plain function on an executor", "[aio_pool][timeout]") {
-  weir::runtime rt{{.workers = 1}};
+  weir::manual_clock clock(weir::manual_clock::moves::by_hand);
+  weir::runtime rt{{.workers = 1, .clock = &clock}};
   weir::blocking_executor threads({.max_threads = 1});
   weir::fixed_pool<> pool(rt, {.executor = threads});
   // It looks at its token; the limit is why it ends.
-  auto task = pool.submit_nowait({.timeout = 1ms}, [](weir::inplace_stop_token stop) {
+  std::atomic<bool> called = false;
+  auto task = pool.submit_nowait({.timeout = 1ms}, [&](weir::inplace_stop_token stop) {
+    called = true;
+    called.notify_one();
     while (!stop.stop_requested())
       std::this_thread::yield();
     return 6;
   });
+  called.wait(false);
+  clock.advance(1ms);
   CHECK(task.get() == 6); // a result that comes late is one
   int ends = 0;
   const weir::task_callback end = [&] { ++ends; };
