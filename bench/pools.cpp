@@ -1,45 +1,31 @@
 // SPDX-License-Identifier: MIT
-// Pools beside the runtime that they stand on: empty tasks from outside, 2 workers. The peers of
-// one question are run in turns, so that all of them meet the same machine. Every run checks how
-// many tasks have run.
-//
-//   pools [rounds] [part of a name]
+// Pools beside the runtime that they stand on: empty tasks from outside, 2 workers, from 1, 2 and 4
+// submitting threads. Names are `pools/<what>/<peer>/<producers>`. Repeat with
+// --benchmark_repetitions and --benchmark_enable_random_interleaving, so that all peers meet the
+// same machine. Every run checks how many tasks have run.
 #include "producers.hpp"
 
 #include <weir/weir.hpp>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <string>
-#include <string_view>
-#include <vector>
+
+#include <benchmark/benchmark.h>
 
 namespace {
 
 constexpr std::size_t workers = 2;
 constexpr long jobs_per_round = 1'000'000;
 
-/// A round that ends the program if it ran a wrong number of jobs.
+bool failed = false;
+
+/// A round in seconds; 0 if it ran a wrong number of jobs.
 template <class Submit>
 double checked_round(int producers, const Submit& submit) {
   const long before = bench::tally::sum();
   const double elapsed = bench::time_round(jobs_per_round, producers, submit);
-  if (bench::tally::sum() - before != jobs_per_round) {
-    std::fputs("wrong number of jobs\n", stderr);
-    std::exit(1);
-  }
-  return elapsed;
+  return bench::tally::sum() - before == jobs_per_round ? elapsed : 0;
 }
-
-/// One way to run empty tasks; gives seconds for a round.
-struct peer {
-  std::string name;
-  std::function<double(int producers)> round;
-  std::vector<double> rates{};
-};
 
 double post_to_runtime(int producers) {
   weir::runtime rt({.workers = workers});
@@ -77,39 +63,44 @@ double submit_to_pool(int producers) {
   });
 }
 
-std::vector<peer> all_peers() {
-  return {
-      {"runtime post", post_to_runtime},
-      {"fixed_pool<fifo> post", post_to_pool<weir::fifo>},
-      {"fixed_pool<lifo> post", post_to_pool<weir::lifo>},
-      {"fixed_pool<priority> post", post_to_pool<weir::priority>},
-      {"runtime submit", submit_to_runtime},
-      {"fixed_pool<fifo> submit_nowait", submit_to_pool<weir::fifo>},
-      {"fixed_pool<lifo> submit_nowait", submit_to_pool<weir::lifo>},
-      {"fixed_pool<priority> submit_nowait", submit_to_pool<weir::priority>},
-  };
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+/// Registers one way to run empty tasks; `round(producers)` gives seconds.
+void add(const char* what, const char* peer, double (*round)(int producers)) {
+  for (const int producers : {1, 2, 4}) {
+    const auto run = [round](benchmark::State& state) {
+      for (auto _ : state) {
+        const double elapsed = round(static_cast<int>(state.range(0)));
+        state.SetIterationTime(elapsed);
+        if (elapsed == 0) {
+          failed = true;
+          state.SkipWithError("wrong number of jobs");
+        }
+      }
+      state.SetItemsProcessed(jobs_per_round * state.iterations());
+    };
+    const std::string name = std::string("pools/") + what + "/" + peer;
+    benchmark::RegisterBenchmark(name.c_str(), run)
+        ->Arg(producers)
+        ->UseManualTime()
+        ->Iterations(1)
+        ->Unit(benchmark::kMillisecond);
+  }
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 5;
-  const std::string_view wanted = argc > 2 ? argv[2] : "";
-  for (const int producers : {1, 2, 4}) {
-    auto peers = all_peers();
-    std::erase_if(peers, [&](const peer& p) { return p.name.find(wanted) == std::string::npos; });
-    for (int round = 0; round < rounds; ++round) {
-      for (auto& p : peers)
-        p.rates.push_back(static_cast<double>(jobs_per_round) / p.round(producers) / 1e6);
-    }
-    std::printf("%d submitting, medians of %d\n", producers, rounds);
-    for (const auto& p : peers)
-      std::printf("  %-36s %7.2f M/s  %5.2f of the first\n", p.name.c_str(), median(p.rates),
-                  median(p.rates) / median(peers.front().rates));
-  }
+  add("post", "runtime", post_to_runtime);
+  add("post", "fixed_pool_fifo", post_to_pool<weir::fifo>);
+  add("post", "fixed_pool_lifo", post_to_pool<weir::lifo>);
+  add("post", "fixed_pool_priority", post_to_pool<weir::priority>);
+  add("submit", "runtime", submit_to_runtime);
+  add("submit", "fixed_pool_fifo", submit_to_pool<weir::fifo>);
+  add("submit", "fixed_pool_lifo", submit_to_pool<weir::lifo>);
+  add("submit", "fixed_pool_priority", submit_to_pool<weir::priority>);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv))
+    return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return failed ? 1 : 0;
 }

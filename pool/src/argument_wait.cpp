@@ -8,7 +8,16 @@ namespace weir::detail {
 
 argument_wait::~argument_wait() = default;
 
-void argument_wait::begin(scheduler& home, task<> waits) {
+void argument_wait::begin(scheduler& home, task<> waits) noexcept {
+  try {
+    begin_or_throw(home, waits);
+  } catch (const error&) { // the runtime has ended
+  } catch (...) {
+    failed = std::current_exception();
+  }
+}
+
+void argument_wait::begin_or_throw(scheduler& home, task<>& waits) {
   submission_entry entry(home);
   auto* const block = new spawned_block<void>(home, std::move(waits));
   handle<void> before;
@@ -27,6 +36,12 @@ void argument_wait::begin(scheduler& home, task<> waits) {
     entry.submit(
         *block); // the next argument may be waited for, and the source gone, when it returns
   } catch (...) {
+    try {
+      throw;
+    } catch (const error&) {
+    } catch (...) {
+      failed = std::current_exception();
+    }
     {
       const std::scoped_lock lock(mutex_);
       (void)waits_.give_up();
@@ -46,16 +61,24 @@ void argument_wait::interrupt(const stop_reason& reason) noexcept {
     (void)waits.request_stop(reason);
 }
 
-argument_promise::argument_promise(task_pool_core& core, pool_group& group)
-    : core_(core.shared_from_this()), group_(&group) {}
+argument_promise::argument_promise(task_pool_core& core, pool_group& group,
+                                   const argument_wait& wait) noexcept
+    : core_(core.shared_from_this()), group_(&group), wait_(&wait) {}
 
 argument_promise::argument_promise(argument_promise&& other) noexcept
     : how(other.how), made(other.made), slot(other.slot), error(std::move(other.error)),
-      core_(std::move(other.core_)), group_(other.group_) {}
+      core_(std::move(other.core_)), group_(other.group_), wait_(other.wait_), tells_(true) {
+  other.tells_ = false;
+}
 
 argument_promise::~argument_promise() {
-  if (core_ != nullptr)
-    core_->prepared(*group_, how, made, slot, error);
+  if (!tells_)
+    return;
+  if (how == task_source::step::interrupted && wait_->failed != nullptr) {
+    how = task_source::step::exhausted;
+    error = wait_->failed;
+  }
+  core_->prepared(*group_, how, made, slot, error);
 }
 
 } // namespace weir::detail

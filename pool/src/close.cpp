@@ -8,6 +8,17 @@
 
 namespace weir::detail {
 
+pool_settings::pool_settings(std::string_view kind, std::string_view name, log_sink sink,
+                             pool_executor on)
+    : str(std::string(kind) + "-"), log(std::move(sink)), executor(on) {
+  static sync::atomic<std::uint64_t> pools{0};
+  const auto number = pools.fetch_add(1, std::memory_order_relaxed); // only a number
+  if (name.empty())
+    str += std::to_string(number);
+  else
+    str += name;
+}
+
 namespace {
 
 constexpr std::string_view logger = "weir.pool";

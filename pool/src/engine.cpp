@@ -4,6 +4,7 @@
 
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 #include <weir/pool/errors.hpp>
 #include <weir/sleep.hpp>
 
@@ -60,7 +61,7 @@ std::uint64_t pool_engine::count(thread_state& thread) {
 template <class Task>
 void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
-    queue_->push(task);
+    push_entered(task);
   } catch (...) {
     take_back_count();
     queue_->room_freed(thread);
@@ -69,15 +70,39 @@ void pool_engine::push_counted(thread_state& thread, Task& task) {
   see_to_slot(thread);
 }
 
-void pool_engine::admit(thread_state& thread, pool_item& item) {
-  const auto number = count(thread);
-  if ((number & time_mask_) == time_mask_)
-    item.stamp = now();
-  item.belong_to(*queue_);
-  push_counted(thread, item);
+void pool_engine::push_entered(word_call callable) {
+  queue_->push(callable);
 }
 
-void pool_engine::admit(thread_state& thread, packet& callable) {
+void pool_engine::push_entered(pool_item& item) {
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    tasks_.enter(*t, [&] { queue_->push(item); });
+  else
+    queue_->push(item);
+}
+
+void pool_engine::admit(thread_state& thread, pool_item& item) {
+  const auto number = count(thread);
+  if (!item.posted()) {
+    if ((number & time_mask_) == time_mask_)
+      item.block().stamp(now());
+    item.belong_to(*queue_);
+  }
+  try {
+    push_counted(thread, item);
+  } catch (...) {
+    if (!item.posted())
+      item.block().stamp(task_block::no_stamp);
+    throw;
+  }
+}
+
+void pool_engine::help_ended() noexcept {
+  helpers_.fetch_sub(1, std::memory_order_seq_cst); // P4; the caller holds the engine
+  settle_if_closing();
+}
+
+void pool_engine::admit(thread_state& thread, word_call callable) {
   (void)count(thread);
   push_counted(thread, callable);
 }
@@ -97,9 +122,12 @@ bool pool_engine::admit_or_wait(thread_state& thread, room_waiter& w) {
   return true;
 }
 
-void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
+void pool_engine::stamp_accepted(pool_item& item) noexcept {
   if (time_mask_ == 0)
-    item.stamp = now();
+    item.block().stamp(now());
+}
+
+void pool_engine::push_accepted(thread_state& thread, pool_item& item) noexcept {
   push_surely(item);
   see_to_slot(thread);
 }
@@ -116,9 +144,15 @@ void pool_engine::push_surely(Task& task) noexcept {
   }
 }
 
-template <class Task>
-void pool_engine::put_back(thread_state& thread, Task& task) noexcept {
-  push_surely(task);
+void pool_engine::put_back(thread_state& thread, const taken_call& call) noexcept {
+  queue_->count_returned();
+  if (call.item == nullptr) {
+    push_surely(call.word);
+  } else {
+    if (!call.item->posted())
+      call.item->belong_to(*queue_);
+    push_surely(*call.item);
+  }
   see_to_others(thread);
 }
 
@@ -289,7 +323,6 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       thread.count_ended(); // last, see task_block::retire
     return;
   }
-  packet callable;
   unsigned misses = 0;
   for (unsigned turns = 0;; ++turns) {
     if (on_worker && turns != 0 && turns % glance == 0 &&
@@ -308,9 +341,9 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       pool.end_help(slot);
       break;
     }
-    pool_item* const item = pool.queue_->take(callable);
+    const taken_call call = pool.queue_->take(slot);
     slot.give_room(thread);
-    if (item == nullptr) {
+    if (!call) {
       if (!slot.expects_more()) {
         if (slot.duty_ == duty::sweep) {
           pool.end_help(slot);
@@ -332,16 +365,16 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       }
       continue;
     }
-    if (slot.takes_from_others()) [[unlikely]] {
-      if (item == in_packet())
-        pool.put_back(thread, callable);
-      else
-        pool.put_back(thread, *item);
+    const bool posted = call.posted();
+    const bool undisturbed = slot.duty_ == duty::run && pool.undisturbed();
+    if (!undisturbed && slot.takes_from_others() && (posted || !call.item->is_husk()))
+        [[unlikely]] {
+      pool.put_back(thread, call);
       continue; // and leaves
     }
-    if (item == in_packet())
-      slot.run_packet(callable, thread);
-    else if (!slot.run_task(*item, thread))
+    if (posted)
+      slot.run_posted(call, thread, undisturbed);
+    else if (!slot.run_task(*call.item, thread))
       break;
   }
   if (on_worker)
@@ -350,20 +383,20 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
 
 bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
   pool_engine& pool = *pool_;
-  counted_ = !item.is_husk();
-  if (counted_) {
-    bump(taken_); // a husk never runs
-    pool.queue_->count_taken();
-  }
+  if (tracked_task* const t = item.tracked()) [[unlikely]]
+    t->look_at_deadline();
+  task_block& block = item.block();
+  since_ = task_block::no_stamp;
   pool.settle_all();
-  if (counted_ && item.stamp != pool_item::not_measured) {
-    const auto now = pool.now();
-    pool.queue_delay_.record(std::chrono::nanoseconds(now - item.stamp));
-    item.stamp = now;
+  if (!item.is_husk()) { // a husk never runs
+    bump(taken_);
+    if (const auto waited_since = block.stamp(); waited_since != task_block::no_stamp) {
+      since_ = pool.now();
+      pool.queue_delay_.record(std::chrono::nanoseconds(since_ - waited_since));
+    }
   }
-  item.come_into(*this);
-  if (task_block* const block = item.block()) // release: pairs with stop_running; seq_cst: P5
-    task_.store(reinterpret_cast<std::uintptr_t>(block), std::memory_order_seq_cst);
+  // Release: pairs with stop_running. Seq_cst: P5.
+  task_.store(reinterpret_cast<std::uintptr_t>(&block), std::memory_order_seq_cst);
   ended_here_ = false;
   // Relaxed: nobody else uses these before the task runs.
   turn_.store(with_runner, std::memory_order_relaxed);
@@ -372,8 +405,7 @@ bool pool_slot::run_task(pool_item& item, thread_state& thread) noexcept {
     thread.discarding = discards();
     thread.self->count_spawned(1); // S1
   }
-  job& work = item.work();
-  work.run(work, thread);
+  block.run(block, thread);
   thread.current = nullptr;
   // Relaxed: only this thread compares it with itself, see go_on.
   runner_.store(nullptr, std::memory_order_relaxed);
@@ -399,18 +431,20 @@ bool pool_slot::takes_from_others() const noexcept {
   return for_nobody && pool_->has_others();
 }
 
-void pool_slot::run_packet(packet& callable, thread_state& thread) noexcept {
+void pool_slot::run_posted(const taken_call& call, thread_state& thread,
+                           bool undisturbed) noexcept {
   bump(taken_);
-  pool_->queue_->count_taken();
-  pool_->settle_all();
+  if (!undisturbed)
+    pool_->settle_all();
   const bool on_worker = thread.home == pool_->home_;
   if (on_worker) {
-    thread.discarding = discards();
+    thread.discarding =
+        undisturbed ? pool_->home_->current_state() >= scheduler::state::stopping : discards();
     thread.self->count_spawned(1); // S1
   }
-  callable.run(callable, thread);
+  const task_end how = call.run_posted(thread);
   thread.current = nullptr;
-  bump(ended_[static_cast<std::size_t>(callable.storage[0])]);
+  bump(ended_[static_cast<std::size_t>(how)]);
   owes_room_ = true;
   if (on_worker)
     thread.count_ended();
@@ -422,23 +456,27 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
   const auto keep = slot->keep_;
   pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
   slot->duty_ = duty::leave;
-  bool found = true;
+  bool found = false;
+  bool more = false;
   do {
-    pool_item* husk = pool.queue_->take_husks();
-    found = husk != nullptr;
+    pool_item* husk = pool.queue_->take_husks(more);
+    found = husk != nullptr || (found && more);
     while (husk != nullptr) {
       pool_item& item = *husk;
-      husk = item.next;
+      husk = item.next();
+      (void)item.come_into(*slot); // stays a husk
       if (slot->run_task(item, thread))
         continue;
       // Somebody is still at cancelling it, and lets that slot go on.
       pool.helpers_.fetch_add(1, std::memory_order_seq_cst);
       slot = &pool.occupy(duty::leave);
     }
+    if (more)
+      continue;
     // Seq_cst: pairs with clear_husks; who found this under way has counted its husk before.
     pool.clearing_.store(false, std::memory_order_seq_cst);
-  } while (found && pool.queue_->has_many_husks(pool) &&
-           !pool.clearing_.exchange(true, std::memory_order_seq_cst));
+  } while (more || (std::exchange(found, false) && pool.queue_->has_many_husks(pool) &&
+                    !pool.clearing_.exchange(true, std::memory_order_seq_cst)));
   pool.helpers_.fetch_sub(1, std::memory_order_seq_cst); // the slot is still counted
   pool.end_help(*slot);
 }
@@ -479,15 +517,11 @@ void pool_slot::task_left(pool_item& item, task_end how) noexcept {
   }
   if (item.is_husk()) {
     pool.queue_->husk_left();
-    if (counted_) {
-      bump(husks_);
-      pool.queue_->uncount_taken();
-    }
     return;
   }
   bump(ended_[static_cast<std::size_t>(how)]);
-  if (item.stamp != pool_item::not_measured)
-    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - item.stamp));
+  if (since_ != task_block::no_stamp)
+    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - since_));
   owes_room_ = true;
 }
 
@@ -581,7 +615,7 @@ pool_engine::figures pool_engine::look_at_slots() const noexcept {
     constexpr auto relaxed = std::memory_order_relaxed; // figures
     // Taken before ended: who runs now may be missed, but nobody is counted who does not.
     const auto taken = slot.taken_.load(relaxed);
-    auto over = slot.husks_.load(relaxed);
+    std::uint64_t over = 0;
     for (std::size_t i = 0; i < sum.ended.size(); ++i) {
       const auto ended = slot.ended_[i].load(relaxed);
       sum.ended[i] += ended;
@@ -619,184 +653,6 @@ pool_stats pool_engine::stats() const noexcept {
   now.queue_delay = queue_delay_.snapshot();
   now.run_time = run_time_.snapshot();
   return now;
-}
-
-// Pausing and closing.
-
-bool pool_engine::toggle_pause() noexcept {
-  return (flags_.fetch_xor(paused_flag, std::memory_order_seq_cst) & paused_flag) == 0;
-}
-
-void pool_engine::set_paused(bool paused) noexcept {
-  if (paused)
-    flags_.fetch_or(paused_flag, std::memory_order_seq_cst);
-  else
-    flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
-}
-
-void pool_engine::open(std::size_t target) {
-  std::uint64_t before = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (closing()) {
-      if (!drained_)
-        throw_error(errc::pool_closed,
-                    "the pool is still closing: await close() before it is started again");
-      drained_ = false;
-      drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
-      flags_.store(0, std::memory_order_seq_cst);        // P4
-    } else {
-      flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
-    }
-    before = target_.load(std::memory_order_relaxed); // P7
-    if (before < target)
-      target_.store(target, std::memory_order_seq_cst); // P1
-  }
-  limit_changed(before, std::max<std::uint64_t>(before, target), false);
-}
-
-void pool_engine::close() noexcept {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (closing())
-      return;
-    queue_->closing_began();                                 // P4, before "closed"
-    flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
-  }
-  settle();
-}
-
-void pool_engine::cancel_waiting() noexcept {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (!closing() || drained_ || has_others())
-      return;
-    flags_.fetch_or(cancelling_flag, std::memory_order_seq_cst); // P5, before it looks what waits
-    if (queue_->empty(*this))
-      return;
-    helpers_.fetch_add(1, std::memory_order_seq_cst);
-  }
-  activate(this_thread(), pool_slot::duty::sweep);
-}
-
-void pool_engine::abandon() noexcept {
-  std::uint64_t slots = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (!closing())
-      queue_->closing_began();
-    flags_.fetch_or(closed_flag | abandoned_flag, std::memory_order_seq_cst); // P4, P5
-    slots = target_.exchange(0, std::memory_order_seq_cst);
-  }
-  queue_->detach(*this);
-  limit_changed(slots, 0, false);
-  bool sweep = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    sweep = !has_others() && !queue_->empty(*this);
-    if (sweep) {
-      helpers_.fetch_add(1, std::memory_order_seq_cst);
-      if (std::exchange(drained_, false)) { // others that shared the queue have left something
-        drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
-        queue_->closing_began();
-      }
-    }
-  }
-  if (sweep)
-    activate(this_thread(), pool_slot::duty::sweep);
-  stop_running();
-  if (queue_->shared())
-    settle_all(); // a closing one may be alone now
-  settle();
-}
-
-bool pool_engine::drained() const noexcept {
-  const std::scoped_lock lock(mutex_);
-  return drained_;
-}
-
-void pool_engine::settle() noexcept {
-  woken_list woken;
-  std::uint64_t slots = 0;
-  bool sweep = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (!closing() || drained_)
-      return;
-    // In this order: a task goes from "waits for room" to "waits" to "husk" or "in a slot". All
-    // seq_cst: P4.
-    const bool others = has_others();
-    const bool room_wanted = room_waiters_.load(std::memory_order_seq_cst) != 0;
-    const bool cares = !others || (flags_.load(std::memory_order_relaxed) & abandoned_flag) == 0;
-    const bool waits = cares && queue_->waiting(*this) > 0;
-    // Also if what waits goes now: who takes it may belong to a pool that does not know this one.
-    const bool left = !others && (waits || !queue_->empty(*this));
-    const bool used = active_.load(std::memory_order_seq_cst) != 0 ||
-                      helpers_.load(std::memory_order_seq_cst) != 0;
-    if (!room_wanted && !waits)
-      until_empty_.move_all_to(woken);
-    if (!used && left && (!waits || target_.load(std::memory_order_relaxed) == 0)) {
-      sweep = true; // no slot will come to it
-      helpers_.fetch_add(1, std::memory_order_seq_cst);
-    } else if (!used && !room_wanted && !waits) {
-      drained_ = true;
-      queue_->closing_ended();
-      slots = target_.exchange(0, std::memory_order_seq_cst);
-      until_drained_.move_all_to(woken);
-      drained_word_.store(1, std::memory_order_relaxed); // the mutex orders it
-      sync::futex_wake_all(drained_word_);
-    }
-  }
-  if (sweep)
-    activate(this_thread(), pool_slot::duty::sweep);
-  limit_changed(slots, 0, false);
-  woken.complete_all();
-}
-
-void pool_engine::settle_all() noexcept {
-  if (!queue_->shared()) {
-    settle_if_closing();
-  } else if (queue_->any_closing()) {
-    for (const auto& pool : queue_->pools())
-      pool->settle_if_closing();
-  }
-}
-
-void pool_engine::wait_drained() noexcept {
-  for (;;) {
-    {
-      // The lock also waits for settle to leave the engine.
-      const std::scoped_lock lock(mutex_);
-      if (drained_)
-        return;
-    }
-    sync::futex_wait(drained_word_, 0);
-  }
-}
-
-void pool_watcher::require_stranger(promise_base& promise) const {
-  if (promise.scope().root().belongs_to(pool_.get()))
-    throw_error(errc::would_deadlock,
-                "a task of a pool must not wait for the end of all the pool's tasks");
-}
-
-bool pool_watcher::wait_or_take() noexcept {
-  {
-    const std::scoped_lock lock(pool_->mutex_);
-    if (pool_->drained_ || !pool_->closing())
-      return false;
-    (what_ == until::drained ? pool_->until_drained_ : pool_->until_empty_).push_back(*this);
-  }
-  pool_->settle(); // completes this one too, if nothing is left
-  return true;
-}
-
-bool pool_watcher::withdraw(suspension& self) noexcept {
-  auto& watcher = static_cast<pool_watcher&>(self);
-  const std::scoped_lock lock(watcher.pool_->mutex_);
-  return (watcher.what_ == until::drained ? watcher.pool_->until_drained_
-                                          : watcher.pool_->until_empty_)
-      .remove(watcher);
 }
 
 } // namespace weir::detail

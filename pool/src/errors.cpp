@@ -41,6 +41,7 @@ task_group_already_exists::task_group_already_exists(std::string_view name)
 pool_error::~pool_error() = default;
 pool_is_closed::~pool_is_closed() = default;
 pool_is_locked::~pool_is_locked() = default;
+pool_is_full::~pool_is_full() = default;
 pool_still_unlocked::~pool_still_unlocked() = default;
 invalid_pool_option::~invalid_pool_option() = default;
 task_ended::~task_ended() = default;

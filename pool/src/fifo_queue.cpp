@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: MIT
+// moodycamel's queue, and in front of it a short ring that is filled in bulk: taking from a queue
+// of many producers costs much, and taking one from the ring a single compare-and-swap.
+//
+//   ring  <-  chunks that clearing husks has moved out of the queue, mostly none  <-  queue
+//
+// F1  What leaves the queue or the chunks goes on by whoever holds `filling_`, in order. A cell of
+//     the ring is written only by the holder, after `head_` has passed it, and is read before
+//     `head_` is moved: who read a cell that has been filled again meanwhile fails to move it.
+// F2  `head_` counts in its upper half how many words were taken: so a word is taken and counted by
+//     one operation. Items are counted afterwards, since a husk does not count.
 #include "concurrent_queue.hpp"
 #include "taking.hpp"
 
 #include <weir/pool/detail/front_queue.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <utility>
@@ -15,101 +29,245 @@ namespace weir::detail {
 
 front_queue::~front_queue() = default;
 
-void front_queue::push(packet&) {
-  std::terminate(); // not a queue of packets
+void front_queue::push(word_call) {
+  std::terminate(); // not a queue of words
 }
 
 namespace {
 
-/// moodycamel's queue, and in front of it those that clearing husks has moved out of it.
+/// An item, or a word with the function that takes it.
+struct element : queue_slot {
+  element() noexcept {}
+  explicit element(pool_item& which) noexcept : second(reinterpret_cast<std::uintptr_t>(&which)) {}
+  explicit element(word_call call) noexcept
+      : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
+  element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {}
+  element& operator=(element&& other) noexcept {
+    first = other.first;
+    second = other.second;
+    sync::tell_tsan_released(&other);
+    return *this;
+  }
+  ~element() = default;
+
+  [[nodiscard]] bool is_item() const noexcept { return first == 0; }
+  [[nodiscard]] pool_item* item() const noexcept { return reinterpret_cast<pool_item*>(second); }
+
+  std::uintptr_t first = 0;
+  std::uintptr_t second = 0;
+};
+
+/// Allocation through `operator new`, so that programs (and tests) that replace it see everything.
+struct element_traits : moodycamel::ConcurrentQueueDefaultTraits {
+  static void*(malloc)(std::size_t size) { return ::operator new(size, std::nothrow); }
+  static void(free)(void* memory) { ::operator delete(memory); }
+};
+
 class fifo_queue final : public front_queue {
+  using queue = moodycamel::ConcurrentQueue<element, element_traits>;
+
  public:
-  void push(pool_item& item) override {
-    packet p;
-    p.run = &stands_for_item;
-    p.relocate = nullptr;
-    const auto which = reinterpret_cast<std::uintptr_t>(&item);
-    std::memcpy(p.storage, &which, sizeof which);
-    push(p);
-  }
-  void push(packet& callable) override {
-    if (!queue_.enqueue(std::move(callable)))
-      throw std::bad_alloc();
+  fifo_queue() : consumer_(queue_) {}
+  ~fifo_queue() override {
+    while (first_ != nullptr)
+      delete std::exchange(first_, first_->next);
   }
 
-  pool_item* pop(packet& callable) noexcept override {
-    // Acquire: pairs with take_husks. Who misses its mark takes one later item at the most.
-    if (first_.load(std::memory_order_acquire) != nullptr) {
-      const taking_flag::guard guard(taking_);
-      if (moved* const oldest = first_.load(std::memory_order_relaxed)) {
-        first_.store(oldest->next, std::memory_order_relaxed);
-        callable = std::move(oldest->what);
-        delete oldest;
-        return item_of(callable);
+  void push(pool_item& item) override { push(element(item)); }
+  void push(word_call callable) override { push(element(callable)); }
+
+  taken_call pop(pool_slot& slot) noexcept override {
+    auto seen = head_.load(std::memory_order_acquire);
+    for (;;) {
+      // Acquire: pairs with fill.
+      if (index_of(seen) == tail_.load(std::memory_order_acquire)) {
+        if (!fill())
+          return {};
+        seen = head_.load(std::memory_order_acquire);
+        continue;
       }
+      const cell& at = ring_[index_of(seen) % ring_size];
+      const auto first = at.first.load(std::memory_order_relaxed);
+      const auto second = at.second.load(std::memory_order_relaxed);
+      const auto passed = (seen & ~index_mask) | ((seen + 1) & index_mask);
+      // Acquire-release: F1; the cell was read before. Seq_cst: P4.
+      if (!head_.compare_exchange_weak(seen, first == 0 ? passed : passed + one_word,
+                                       std::memory_order_seq_cst, std::memory_order_acquire))
+        continue;
+      if (first != 0) {
+        word_call call;
+        call.run = reinterpret_cast<word_call::function>(first);
+        call.word = second;
+        return taken_call(call);
+      }
+      auto* const item = reinterpret_cast<pool_item*>(second);
+      if (arrives(*item, slot))
+        items_taken_.fetch_add(1, std::memory_order_seq_cst); // P4
+      return taken_call(item);
     }
-    return queue_.try_dequeue(callable) ? item_of(callable) : nullptr;
   }
 
-  pool_item* take_husks() noexcept override {
-    const taking_flag::guard guard(taking_);
+  std::uint32_t taken() const noexcept override {
+    // Seq_cst: P4.
+    const auto words = head_.load(std::memory_order_seq_cst) / one_word;
+    return static_cast<std::uint32_t>(words) + items_taken_.load(std::memory_order_seq_cst);
+  }
+  void wait_for_takers() noexcept override {} // all that they change is sequentially consistent
+
+  pool_item* take_husks(bool& more) noexcept override {
+    std::unique_ptr<chunk> fresh(new (std::nothrow) chunk);
+    const taking_flag::guard guard(filling_);
+    if (!clearing_) {
+      clearing_ = true;
+      at_ = first_;
+      left_ = queue_.size_approx(); // what is pushed meanwhile need not be moved
+    }
     pool_item* husks = nullptr;
-    // Marked before anything leaves the queue: who pops meanwhile waits, and finds what was moved.
-    // Seq_cst: so that no removal below comes before it.
-    moved* first = first_.exchange(&moving_, std::memory_order_seq_cst);
-    moved** end = &first;
-    while (moved* const at = *end) {
-      if (!take_husk(at->what, husks)) {
-        end = &at->next;
-        continue;
+    if (at_ != nullptr) {
+      chunk& old = *std::exchange(at_, at_->next);
+      remove_husks(old, husks);
+    } else if (left_ != 0 && fresh != nullptr) {
+      fresh->end = static_cast<unsigned>(queue_.try_dequeue_bulk(
+          consumer_, fresh->elements.begin(), std::min<std::size_t>(left_, husk_batch)));
+      left_ = fresh->end == 0 ? 0 : left_ - fresh->end;
+      remove_husks(*fresh, husks);
+      if (fresh->begin != fresh->end) {
+        (first_ == nullptr ? first_ : last_->next) = fresh.get();
+        last_ = fresh.release();
       }
-      *end = at->next;
-      delete at;
+    } else {
+      left_ = 0;
     }
-    // What is pushed meanwhile need not be moved.
-    for (auto left = queue_.size_approx(); left != 0; --left) {
-      std::unique_ptr<moved> place(new (std::nothrow) moved);
-      if (place == nullptr)
-        break; // another time
-      if (!queue_.try_dequeue(place->what))
-        break;
-      if (take_husk(place->what, husks))
-        continue;
-      *end = place.release();
-      end = &(*end)->next;
-    }
-    first_.store(first, std::memory_order_release); // pairs with pop
+    more = at_ != nullptr || left_ != 0;
+    clearing_ = more;
     return husks;
   }
 
  private:
-  struct moved {
-    packet what;
-    moved* next = nullptr;
+  static constexpr std::uint32_t ring_size = 128;
+  static constexpr std::uint32_t fill_size = 64;
+  static constexpr std::uint64_t index_mask = 0xffffffff;
+  static constexpr std::uint64_t one_word = std::uint64_t{1} << 32;
+
+  struct cell {
+    sync::atomic<std::uintptr_t> first{0};
+    sync::atomic<std::uintptr_t> second{0};
+    cell& operator=(const element& e) noexcept {
+      // Relaxed: published by the index.
+      first.store(e.first, std::memory_order_relaxed);
+      second.store(e.second, std::memory_order_relaxed);
+      return *this;
+    }
+    cell& operator=(element&& e) noexcept {
+      *this = std::as_const(e);
+      sync::tell_tsan_released(&e);
+      return *this;
+    }
   };
 
-  static void stands_for_item(job&, thread_state&) noexcept {}
+  /// The ring's cells from an index on.
+  class cell_iterator {
+   public:
+    using iterator_category = std::output_iterator_tag;
+    using value_type = void;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = void;
 
-  static pool_item* item_of(const packet& p) noexcept {
-    if (p.run != &stands_for_item)
-      return in_packet();
-    std::uintptr_t which = 0;
-    std::memcpy(&which, p.storage, sizeof which);
-    return reinterpret_cast<pool_item*>(which);
+    cell_iterator(fifo_queue& owner, std::uint32_t at) noexcept : owner_(&owner), at_(at) {}
+    cell& operator*() const noexcept { return owner_->ring_[at_ % ring_size]; }
+    cell_iterator& operator++() noexcept {
+      ++at_;
+      return *this;
+    }
+    cell_iterator operator++(int) noexcept {
+      auto old = *this;
+      ++at_;
+      return old;
+    }
+
+   private:
+    fifo_queue* owner_;
+    std::uint32_t at_;
+  };
+
+  struct chunk {
+    std::array<element, husk_batch> elements;
+    unsigned begin = 0;
+    unsigned end = 0;
+    chunk* next = nullptr;
+  };
+
+  static std::uint32_t index_of(std::uint64_t head) noexcept {
+    return static_cast<std::uint32_t>(head);
   }
-  static bool take_husk(const packet& p, pool_item*& husks) noexcept {
-    pool_item* const item = item_of(p);
-    if (item == in_packet() || !item->is_husk())
+
+  void push(element&& e) {
+    if (!queue_.enqueue(std::move(e)))
+      throw std::bad_alloc();
+  }
+
+  /// Fills the empty ring. \return whether there is something in it, by whoever.
+  [[nodiscard]] bool fill() noexcept {
+    if (!filling_.try_take())
       return false;
-    item->next = husks;
-    husks = item;
-    return true;
+    std::unique_ptr<chunk> used; // goes after the flag was left
+    const auto tail = tail_.load(std::memory_order_relaxed);
+    // Acquire: F1, pairs with pop.
+    std::uint32_t count = tail - index_of(head_.load(std::memory_order_acquire));
+    if (count == 0) {
+      const cell_iterator out(*this, tail);
+      count = first_ != nullptr
+                  ? take_chunk(out, used)
+                  : static_cast<std::uint32_t>(queue_.try_dequeue_bulk(consumer_, out, fill_size));
+      tail_.store(tail + count, std::memory_order_release); // pairs with pop
+    }
+    filling_.leave();
+    return count != 0;
   }
 
-  moodycamel::ConcurrentQueue<packet> queue_;
-  alignas(sync::line_size) sync::atomic<moved*> first_{nullptr};
-  moved moving_; // a mark
-  taking_flag taking_;
+  std::uint32_t take_chunk(cell_iterator out, std::unique_ptr<chunk>& used) noexcept {
+    std::uint32_t count = 0;
+    while (first_ != nullptr && count == 0) { // husks may have left nothing of it
+      chunk& oldest = *first_;
+      for (; oldest.begin != oldest.end; ++count)
+        *out++ = std::as_const(oldest.elements[oldest.begin++]);
+      if (at_ == &oldest)
+        at_ = oldest.next;
+      first_ = oldest.next;
+      used.reset(&oldest);
+    }
+    return count;
+  }
+
+  static void remove_husks(chunk& from, pool_item*& husks) noexcept {
+    unsigned kept = from.begin;
+    for (unsigned i = from.begin; i != from.end; ++i) {
+      element& e = from.elements[i];
+      if (e.is_item() && e.item()->is_husk()) {
+        e.item()->set_next(husks);
+        husks = e.item();
+      } else {
+        from.elements[kept++] = std::move(e);
+      }
+    }
+    from.end = kept;
+  }
+
+  queue queue_;
+  // Of those who take.
+  alignas(sync::line_size) sync::atomic<std::uint64_t> head_{0};
+  sync::atomic<std::uint32_t> items_taken_{0};
+  alignas(sync::line_size) sync::atomic<std::uint32_t> tail_{0};
+  std::array<cell, ring_size> ring_{};
+  // Of who fills.
+  alignas(sync::line_size) taking_flag filling_;
+  moodycamel::ConsumerToken consumer_;
+  chunk* first_ = nullptr;
+  chunk* last_ = nullptr;
+  bool clearing_ = false; // a pass over the chunks and the queue, at `at_` or with so many left
+  chunk* at_ = nullptr;
+  std::size_t left_ = 0;
 };
 
 } // namespace

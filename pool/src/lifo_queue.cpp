@@ -15,48 +15,63 @@ class lifo_queue final : public front_queue {
   void push(pool_item& item) noexcept override {
     pool_item* head = head_.load(std::memory_order_relaxed);
     do
-      item.next = head;
+      item.set_next(head);
     // Release: pairs with the acquires in pop and take_husks.
     while (!head_.compare_exchange_weak(head, &item, std::memory_order_release,
                                         std::memory_order_relaxed));
   }
 
-  pool_item* pop(packet&) noexcept override {
+  taken_call pop(pool_slot& slot) noexcept override {
     if (head_.load(std::memory_order_relaxed) == nullptr)
-      return nullptr;
+      return {};
     const taking_flag::guard guard(taking_);
     pool_item* head = head_.load(std::memory_order_acquire);
     // Acquire: pairs with push. Nobody else takes; a failure means a newer item.
     while (head != nullptr &&
-           !head_.compare_exchange_weak(head, head->next, std::memory_order_acquire,
+           !head_.compare_exchange_weak(head, head->next(), std::memory_order_acquire,
                                         std::memory_order_acquire)) {
     }
-    return head;
+    if (head == nullptr)
+      return {};
+    pool_item* const below = head->next();
+    if (below != nullptr)
+      __builtin_prefetch(below); // whose link the next one to take needs
+    if (head == at_)
+      at_ = below;
+    if (arrives(*head, slot))
+      taken_.count();
+    return taken_call(head);
   }
 
-  pool_item* take_husks() noexcept override {
+  std::uint32_t taken() const noexcept override { return taken_.value(); }
+  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_); }
+
+  pool_item* take_husks(bool& more) noexcept override {
     const taking_flag::guard guard(taking_);
-    pool_item* const head = head_.load(std::memory_order_acquire);
-    if (head == nullptr)
-      return nullptr;
+    if (at_ == nullptr)
+      at_ = head_.load(std::memory_order_acquire);
     // Those below the head belong to who takes. The head itself stays, husk or not.
     pool_item* husks = nullptr;
-    for (pool_item* at = head; at->next != nullptr;) {
-      pool_item* const below = at->next;
-      if (!below->is_husk()) {
-        at = below;
+    for (unsigned looked = 0; at_ != nullptr && looked < husk_batch; ++looked) {
+      pool_item* const below = at_->next();
+      if (below == nullptr || !below->is_husk()) {
+        at_ = below;
         continue;
       }
-      at->next = below->next;
-      below->next = husks;
+      at_->set_next(below->next());
+      below->set_next(husks);
       husks = below;
     }
+    more = at_ != nullptr;
     return husks;
   }
 
  private:
   sync::atomic<pool_item*> head_{nullptr};
+  // Of who takes.
   alignas(sync::line_size) taking_flag taking_;
+  taken_count taken_;
+  pool_item* at_ = nullptr; // below which husks are to be taken out next
 };
 
 } // namespace

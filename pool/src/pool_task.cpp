@@ -2,66 +2,13 @@
 // The life of one task of a pool, from its first step to its end.
 #include <weir/error.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
-#include <weir/this_task.hpp>
-#include <weir/with_timeout.hpp>
+#include <weir/sleep.hpp>
 
-#include <cstdlib>
-#include <memory>
-#include <typeinfo>
-
-#include <cxxabi.h>
+#include <utility>
 
 namespace weir {
 
-callback_failed::~callback_failed() = default;
-
 namespace detail {
-
-std::string current_exception_name() {
-  const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr)
-    return "an exception";
-  int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(
-      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), &std::free);
-  return name != nullptr ? name.get() : type->name();
-}
-
-std::string text_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return {};
-  }
-}
-
-namespace {
-
-/// With the token of the coroutine that runs it.
-task<> call_with_token(const task_callback& callback, task_id id) {
-  co_await callback.start(id, this_task::stop_token());
-}
-
-task<> call_with_limit(const task_callback& callback, task_id id, clock_source::duration limit) {
-  co_await with_timeout(call_with_token(callback, id), limit);
-}
-
-} // namespace
-
-/// A coroutine callback runs under a scope of its own: the task's may have been stopped.
-struct pool_task::callback_run {
-  explicit callback_run(task_scope& of_task) noexcept
-      : scope(task_scope::child_of{of_task, of_task.context()}) {}
-  callback_run(const callback_run&) = delete;
-  callback_run& operator=(const callback_run&) = delete;
-  ~callback_run() = default;
-
-  task_scope scope;
-  result<void> outcome;
-  task<> coroutine;
-};
 
 pool_task::pool_task(task_pool_core& core, pool_group& group, run_function first) noexcept
     : task_block(core.home(), first), core_(&core), group_(&group) {
@@ -87,8 +34,7 @@ bool pool_task::begin_run(thread_state& thread) noexcept {
     settle(thread, task_end::cancelled, nullptr);
     return false;
   }
-  if (core.log().takes(log_level::info))
-    core.log()(log_level::info, pool_logger, "Started ", core.task_name(id_));
+  core.log_task(log_level::info, "Started ", id_);
   thread.current = &scope();
   return true;
 }
@@ -98,20 +44,12 @@ void pool_task::settle(thread_state& thread, task_end how, std::exception_ptr er
   how_ = how;
   error_ = std::move(error);
   task_pool_core& core = *core_;
-  if (error_ != nullptr && core.log().takes(log_level::error)) {
-    try {
-      std::rethrow_exception(error_);
-    } catch (...) {
-      core.log()(log_level::error, pool_logger, current_exception_name(), " occurred in ",
-                 core.task_name(id_), ": ", text_of(error_));
-    }
-  }
+  if (error_ != nullptr)
+    core.log_error("", id_, error_);
   if (how == task_end::cancelled) {
-    if (core.log().takes(log_level::debug))
-      core.log()(log_level::debug, pool_logger, "Cancelling ", core.task_name(id_), " ...");
+    core.log_task(log_level::debug, "Cancelling ", id_, " ...");
     core.task_cancelled_now(*this);
-    if (core.log().takes(log_level::debug))
-      core.log()(log_level::debug, pool_logger, "Cancelled ", core.task_name(id_));
+    core.log_task(log_level::debug, "Cancelled ", id_);
     if (!run_callback(group_->settings_.cancel_callback, "cancel_callback",
                       &run_after_cancel_callback, thread))
       return;
@@ -144,74 +82,25 @@ void pool_task::finish(thread_state& thread) noexcept {
   complete(thread);
 }
 
+callback_run::host pool_task::callback_host() noexcept {
+  return {core_->str(), core_->log(), pool_logger, core_->settings().callback_timeout,
+          id_,          scope()};
+}
+
 bool pool_task::run_callback(const task_callback& callback, std::string_view which,
                              run_function next, thread_state& thread) noexcept {
-  if (!callback)
-    return true;
-  if (!callback.is_coroutine()) {
-    try {
-      callback.call(id_);
-    } catch (...) {
-      callback_threw(which, std::current_exception());
-    }
-    return true;
-  }
-  if (thread.self == nullptr) // the runtime is gone: nobody could resume it
-    return true;
-  try {
-    callback_ = std::make_unique<callback_run>(scope());
-    const auto& limit = core_->settings().callback_timeout;
-    thread.current = &callback_->scope;
-    callback_->coroutine = limit ? call_with_limit(callback, id_, *limit)
-                                 : callback.start(id_, callback_->scope.token());
-  } catch (...) {
-    thread.current = nullptr;
-    callback_threw(which, std::current_exception());
-    callback_.reset();
-    return true;
-  }
-  run = next;
-  if (callback_->coroutine.startable()) {
-    auto* const coroutine = callback_->coroutine.begin(callback_->outcome);
-    if (coroutine != nullptr && !coroutine->start(*this, callback_->scope))
-      return false;
-  }
-  return callback_ended(which, thread);
+  if (callback && callback.is_coroutine())
+    run = next;
+  return callbacks_.run(callback_host(), callback, which, *this, error_, thread);
 }
 
 bool pool_task::callback_ended(std::string_view which, thread_state& thread) noexcept {
-  if (callback_->scope.visits()) {
-    // The task goes on at home.
-    callback_->scope.end_visit(thread);
-    callback_->scope.set_home(home());
-    schedule(home(), thread, *this);
-    return false;
-  }
-  thread.current = nullptr;
-  if (callback_->outcome.failed())
-    callback_threw(which, callback_->outcome.error());
-  callback_.reset();
-  return true;
+  return callbacks_.ended(callback_host(), which, *this, error_, thread);
 }
 
-void pool_task::callback_threw(std::string_view which, const std::exception_ptr& error) noexcept {
-  std::string what;
-  try {
-    std::rethrow_exception(error);
-  } catch (...) {
-    what = text_of(error);
-    core_->log()(log_level::error, pool_logger, current_exception_name(), " occurred in ", which,
-                 " of ", core_->task_name(id_), ": ", what);
-  }
-  if (error_ == nullptr) {
-    error_ = error;
-    return;
-  }
-  try {
-    std::rethrow_exception(error_);
-  } catch (...) {
-    error_ = std::make_exception_ptr(callback_failed(what, error)); // the earlier one is nested
-  }
+void pool_task::count_retry(std::size_t attempt, const std::exception_ptr& error) noexcept {
+  core_->task_tries_again();
+  core_->log_retry(*this, attempt, error);
 }
 
 } // namespace detail

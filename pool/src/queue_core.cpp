@@ -2,6 +2,7 @@
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -9,16 +10,8 @@
 
 namespace weir::detail {
 
-queue_core& pool_item::queue() const noexcept {
-  // Acquire: pairs with come_into.
-  const auto place = place_.load(std::memory_order_acquire);
-  return (place & in_slot) == 0 ? *reinterpret_cast<queue_core*>(place)
-                                : reinterpret_cast<pool_slot*>(place & ~in_slot)->pool().queue();
-}
-
-bool pool_item::belongs_to(const void* owner) const noexcept {
-  const auto place = place_.load(std::memory_order_relaxed);
-  return (place & in_slot) != 0 && &reinterpret_cast<pool_slot*>(place & ~in_slot)->pool() == owner;
+bool pool_item::is_in_slot_of(const void* owner) const noexcept {
+  return (place_.load(std::memory_order_relaxed) & in_slot) != 0 && &slot().pool() == owner;
 }
 
 queue_core::queue_core(std::unique_ptr<front_queue> items, std::size_t max_waiting)
@@ -77,27 +70,31 @@ std::vector<std::shared_ptr<pool_engine>> queue_core::pools() const noexcept {
 }
 
 std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
-  // Seq_cst: Q1. Taken first, so that the difference is never too small.
-  const auto gone = static_cast<std::int64_t>(taken_.load(std::memory_order_seq_cst));
+  // Seq_cst: Q1. Gone first, so that the difference is never too small. Modulo 2^32, as who takes
+  // counts; less than half of that waits.
+  const auto gone = items_->taken() +
+                    static_cast<std::uint32_t>(withdrawn_.load(std::memory_order_seq_cst)) -
+                    static_cast<std::uint32_t>(returned_.load(std::memory_order_seq_cst));
+  const auto left = [&](std::uint64_t accepted) {
+    return std::int64_t{static_cast<std::int32_t>(static_cast<std::uint32_t>(accepted) - gone)};
+  };
   if (!shared())
-    return static_cast<std::int64_t>(seen_by.accepted_.load(std::memory_order_seq_cst)) - gone;
+    return left(seen_by.accepted_.load(std::memory_order_seq_cst));
   const std::scoped_lock lock(mutex_);
   std::uint64_t accepted = accepted_before_;
   for (const auto* pool : counted_)
     accepted += pool->accepted_.load(std::memory_order_seq_cst);
-  return static_cast<std::int64_t>(accepted) - gone;
+  return left(accepted);
 }
 
-void pool_item::ended_unstarted(thread_state& thread) noexcept {
-  queue_core& core = queue();
-  husk_.store(true, std::memory_order_relaxed); // see is_husk
-  core.withdrawn(thread);
+void cancelled_unstarted(pool_item& item, thread_state& thread) noexcept {
+  if (queue_core* const core = item.become_husk())
+    core->withdrawn(thread);
 }
 
 void queue_core::withdrawn(thread_state& thread) noexcept {
-  cancelled_.fetch_add(1, std::memory_order_relaxed); // a figure
   husks_.fetch_add(1, std::memory_order_seq_cst);
-  count_taken();
+  withdrawn_.fetch_add(1, std::memory_order_seq_cst); // Q1, after the husk was counted
   room_freed(thread);
   if (shared()) {
     const auto all = pools();
@@ -203,6 +200,9 @@ queue_core::admission queue_core::next_admission() noexcept {
   admission next{oldest.item, oldest.pool->shared_from_this(), oldest.resume};
   // In this order: P4, pairs with settle.
   (void)oldest.pool->accepted_.fetch_add(1, std::memory_order_seq_cst);
+  oldest.pool->stamp_accepted(*next.item); // nobody can cancel it yet, see task_block::stamp
+  if (tracked_task* const t = next.item->tracked()) // from now on its id may be cancelled: Q3
+    next.pool->tasks().enter(*t, [] {});
   oldest.pool->room_waiters_.fetch_sub(1, std::memory_order_seq_cst);
   unlink(oldest);
   return next;

@@ -62,7 +62,10 @@ pool_base::~pool_base() {
 
 detail::task_pool_settings pool_base::settings_of(task_pool_options options) {
   detail::task_pool_settings settings;
+  if (options.max_waiting_groups == 0)
+    throw invalid_pool_option("max_waiting_groups must be at least 1");
   settings.pool_size = options.pool_size;
+  settings.max_waiting_groups = options.max_waiting_groups;
   settings.name = std::move(options.name);
   settings.log = std::move(options.log);
   settings.history = options.history;
@@ -84,8 +87,8 @@ std::set<task_id> pool_base::group_ids(std::span<const std::string_view> names) 
 task<flush_report> pool_base::flush_of(core_pointer core, on_exception what) {
   pool_wait wait(*core, detail::pool_waiter::kind::flushed);
   co_await wait;
-  const auto first = what == on_exception::collect ? nullptr : core->take_first_error();
-  auto report = core->collect({});
+  std::exception_ptr first;
+  auto report = core->collect({}, what == on_exception::collect ? nullptr : &first);
   rethrow_first(*core, first, report);
   co_return report;
 }
@@ -108,9 +111,8 @@ task<gather_report> pool_base::gather_of(core_pointer core, on_exception what, b
       std::rethrow_exception(first);
     } // else somebody else has it
   }
-  const auto first =
-      what == on_exception::rethrow_first ? core->take_first_error() : std::exception_ptr();
-  auto report = core->collect(start);
+  std::exception_ptr first;
+  auto report = core->collect(start, what == on_exception::rethrow_first ? &first : nullptr);
   rethrow_first(*core, first, report);
   co_return report;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Which tasks of a pool are known, and how they are stopped.
+// Which tasks of a pool are known, and how they, their groups and the pool are stopped.
 #include <weir/error.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 
 namespace weir::detail {
 
@@ -15,19 +16,22 @@ pool_task* task_pool_core::find(task_id id) const noexcept {
   return t;
 }
 
-void task_pool_core::insert(pool_task& t) {
+void task_pool_core::insert(pool_task& t) noexcept {
   if (++known_tasks_ > buckets_.size()) {
-    std::vector<pool_task*> larger(2 * buckets_.size());
-    for (pool_task* chain : buckets_) {
-      while (chain != nullptr) {
-        pool_task* const next = chain->next_in_bucket_;
-        auto& bucket = larger[chain->id_ & (larger.size() - 1)];
-        chain->next_in_bucket_ = bucket;
-        bucket = chain;
-        chain = next;
+    try {
+      std::vector<pool_task*> larger(2 * buckets_.size());
+      for (pool_task* chain : buckets_) {
+        while (chain != nullptr) {
+          pool_task* const next = chain->next_in_bucket_;
+          auto& bucket = larger[chain->id_ & (larger.size() - 1)];
+          chain->next_in_bucket_ = bucket;
+          bucket = chain;
+          chain = next;
+        }
       }
+      buckets_.swap(larger);
+    } catch (const std::bad_alloc&) { // then they are longer
     }
-    buckets_.swap(larger);
   }
   auto& bucket = buckets_[t.id_ & (buckets_.size() - 1)];
   t.next_in_bucket_ = bucket;
@@ -43,7 +47,9 @@ void task_pool_core::remove(pool_task& t) noexcept {
 }
 
 bool task_pool_core::in_history(task_id id) const noexcept {
-  return std::ranges::any_of(history_, [id](const task_report& r) { return r.id == id; });
+  bool found = false;
+  history_.for_each([&](const task_report& r) { found = found || r.id == id; });
+  return found;
 }
 
 void task_pool_core::throw_not_cancellable(task_id id, const pool_task* t, bool ended) const {
@@ -54,16 +60,17 @@ void task_pool_core::throw_not_cancellable(task_id id, const pool_task* t, bool 
   throw already_cancelled(task_name(id));
 }
 
-void task_pool_core::mark_cancelling(pool_task& t, std::vector<pool_task*>& to_stop) {
-  to_stop.push_back(&t);
+void task_pool_core::mark_cancelling(pool_task& t, stop_list& to_stop) noexcept {
   unlink_running(t);
   t.state_ = pool_task::state::cancelling;
   t.being_stopped_ = true;
+  t.of_group_.next = nullptr;
+  (to_stop.last == nullptr ? to_stop.first : to_stop.last->of_group_.next) = &t;
+  to_stop.last = &t;
 }
 
 void task_pool_core::cancel(std::span<const task_id> ids, const stop_reason& reason) {
-  std::vector<pool_task*> to_stop;
-  to_stop.reserve(ids.size());
+  stop_list to_stop;
   {
     std::unique_lock lock(mutex_);
     for (const task_id id : ids) {
@@ -84,8 +91,7 @@ void task_pool_core::cancel(std::span<const task_id> ids, const stop_reason& rea
 }
 
 std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason) {
-  std::vector<pool_task*> to_stop;
-  to_stop.reserve(1);
+  stop_list to_stop;
   {
     const std::scoped_lock lock(mutex_);
     pool_task* const t = find(id);
@@ -101,12 +107,10 @@ std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason
 
 std::vector<task_id> task_pool_core::stop(std::size_t count, const stop_reason& reason) {
   std::vector<task_id> ids;
-  std::vector<pool_task*> to_stop;
+  stop_list to_stop;
   {
     const std::scoped_lock lock(mutex_);
-    const auto stopped = std::min(count, running_);
-    ids.reserve(stopped);
-    to_stop.reserve(stopped);
+    ids.reserve(std::min(count, running_));
     while (ids.size() != count && last_running_ != nullptr) {
       pool_task& t = *last_running_;
       ids.push_back(t.id_);
@@ -117,9 +121,9 @@ std::vector<task_id> task_pool_core::stop(std::size_t count, const stop_reason& 
   return ids;
 }
 
-void task_pool_core::request_stop(std::vector<pool_task*>& tasks,
-                                  const stop_reason& reason) noexcept {
-  for (pool_task* const t : tasks) {
+void task_pool_core::request_stop(const stop_list& tasks, const stop_reason& reason) noexcept {
+  for (pool_task* t = tasks.first; t != nullptr;) {
+    pool_task* const next = t->of_group_.next;
     (void)t->scope().request_stop(reason);
     bool gone = false;
     {
@@ -129,6 +133,16 @@ void task_pool_core::request_stop(std::vector<pool_task*>& tasks,
     }
     if (gone)
       t->release(); // G4
+    t = next;
+  }
+}
+
+void task_pool_core::interrupt_sources(pool_group* preparing, const stop_reason& reason) noexcept {
+  while (preparing != nullptr) {
+    const auto group = std::move(preparing->interrupted_self_);
+    const auto source = std::move(group->interrupted_source_);
+    preparing = group->next_interrupted_;
+    source->interrupt(reason);
   }
 }
 
@@ -143,65 +157,87 @@ void task_pool_core::forget_group(pool_group& group) noexcept {
 
 void task_pool_core::cancel_group(std::string_view name, const stop_reason& reason) {
   std::shared_ptr<pool_group> group;
-  std::vector<pool_task*> to_stop;
+  stop_list to_stop;
   pool_work work;
-  std::vector<std::shared_ptr<task_source>> preparing;
+  pool_group* preparing = nullptr;
   bool feeder_known = false;
   {
     const std::scoped_lock lock(mutex_);
     const auto found = groups_.find(name);
     if (found == groups_.end())
       throw task_group_not_found(name);
-    group = found->second;
+    group = found->second->self_;
     feeder_known = group->feeder_known_;
-    to_stop.reserve(group->live_);
     forget_group(*group);
     interrupt_any(*group, work, preparing);
     while (group->first_running_ != nullptr)
       mark_cancelling(*group->first_running_, to_stop);
+    drop_if_done(*group, work);
   }
   log()(log_level::debug, pool_logger, str_, " cancelling tasks in group ", group->name_);
   if (feeder_known)
     log()(log_level::debug, pool_logger, str_, " cancelled and forgot meta tasks from group ",
           group->name_);
-  for (const auto& source : preparing)
-    source->interrupt(reason);
+  interrupt_sources(preparing, reason);
   request_stop(to_stop, reason);
   log()(log_level::debug, pool_logger, str_, " cancelled tasks from group ", group->name_);
   log()(log_level::debug, pool_logger, str_, " forgot task group ", group->name_);
   perform(this_thread(), work);
 }
 
-void task_pool_core::cancel_all(const stop_reason& reason, bool tell) {
-  if (tell)
-    log()(log_level::warning, pool_logger, str_, " cancelling all tasks!");
-  std::vector<std::shared_ptr<pool_group>> forgotten;
-  std::vector<pool_task*> to_stop;
-  std::vector<std::shared_ptr<task_source>> preparing;
+void task_pool_core::cancel_all(const stop_reason& reason) {
+  log()(log_level::warning, pool_logger, str_, " cancelling all tasks!");
+  stop_everything(reason);
+}
+
+void task_pool_core::stop_everything(const stop_reason& reason) noexcept {
+  stop_list to_stop;
+  pool_group* preparing = nullptr;
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
-    forgotten.reserve(groups_.size());
-    to_stop.reserve(running_);
     while (last_known_ != nullptr) {
       pool_group& group = *last_known_;
-      forgotten.push_back(groups_.find(group.name_)->second);
       forget_group(group);
       interrupt_any(group, work, preparing);
       while (group.first_running_ != nullptr)
         mark_cancelling(*group.first_running_, to_stop);
+      drop_if_done(group, work);
     }
   }
-  for (const auto& source : preparing)
-    source->interrupt(reason);
+  interrupt_sources(preparing, reason);
   request_stop(to_stop, reason);
   perform(this_thread(), work);
 }
 
-void task_pool_core::log_bad_source(const pool_group& group,
-                                    const std::exception_ptr& error) const {
-  log()(log_level::error, pool_logger, current_exception_name(), " occurred in group '",
-        group.name_, "' while reading its arguments: ", text_of(error));
+void task_pool_core::abandon(thread_state& thread) noexcept {
+  pool_work work;
+  pool_group* preparing = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    shutting_down_ = true;
+    refuse_places(place_waiter::answer::closed, work.woken);
+    for (pool_group* g = first_known_; g != nullptr; g = g->next_known_)
+      interrupt_any(*g, work, preparing);
+  }
+  interrupt_sources(preparing, stop_cause::shutdown);
+  perform(thread, work);
+}
+
+void task_pool_core::shut_down() noexcept {
+  pool_work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    shutting_down_ = true;
+    refuse_places(place_waiter::answer::closed, work.woken);
+  }
+  stop_everything(stop_cause::shutdown);
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+    tell_pool(work);
+  }
+  perform(this_thread(), work);
 }
 
 } // namespace weir::detail

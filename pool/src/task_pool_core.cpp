@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+// What a pool is asked and told: its figures, its lock, its places for groups, new groups.
 #include <weir/error.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
 #include <weir/sleep.hpp>
 
-#include <algorithm>
 #include <mutex>
 
 namespace weir::detail {
@@ -29,7 +29,7 @@ void task_source::interrupt(const stop_reason&) noexcept {}
 group_results::~group_results() = default;
 
 pool_group::pool_group(group_settings settings, std::unique_ptr<task_source> source,
-                       std::unique_ptr<group_results> results) noexcept
+                       std::unique_ptr<group_results> results)
     : settings_(std::move(settings)), results_(std::move(results)), source_(std::move(source)),
       context_(context_ref::of(current_context(this_thread()))) {}
 
@@ -37,16 +37,19 @@ pool_group::~pool_group() = default;
 
 task_pool_core::task_pool_core(scheduler& home, std::string_view kind, task_pool_settings settings)
     : home_(&home), settings_(std::move(settings)), str_(pool_name(kind, settings_.name)),
-      limit_(settings_.pool_size), buckets_(64) {
+      limit_(settings_.pool_size), buckets_(64), history_(settings_.history) {
   log()(log_level::debug, pool_logger, str_, " initialized");
 }
 
-task_pool_core::~task_pool_core() = default;
-
-std::string task_pool_core::task_name(task_id id) const {
-  std::string name;
-  name.reserve(str_.size() + 16);
-  return name.append(str_).append("_Task-").append(std::to_string(id));
+task_pool_core::~task_pool_core() {
+  while (first_known_ != nullptr) {
+    const auto group = std::move(first_known_->self_);
+    first_known_ = group->next_known_;
+  }
+  while (first_failed_ != nullptr) {
+    const auto group = std::move(first_failed_->failed_self_);
+    first_failed_ = group->next_failed_;
+  }
 }
 
 std::size_t task_pool_core::left_of(const pool_group& group) noexcept {
@@ -73,11 +76,13 @@ task_pool_core::counts task_pool_core::counts_now() const noexcept {
   now.ended = ended_;
   now.peak_running = peak_;
   now.groups = groups_.size();
+  now.waiting_groups = unfinished_groups_;
   now.started = next_id_;
   now.finished = totals_[at(task_end::finished)];
   now.failed = totals_[at(task_end::failed)];
   now.stopped = totals_[at(task_end::cancelled)];
   now.skipped = total_skipped_;
+  now.retried = total_retried_;
   now.locked = locked_;
   now.closed = closed_;
   now.waiting = waiting_;
@@ -99,6 +104,7 @@ pool_stats task_pool_core::stats() const {
     s.peak_running = now.peak_running;
     s.limit = now.pool_size;
     s.started = now.started;
+    s.retried = now.retried;
     s.finished = now.finished;
     s.failed = now.failed;
     s.cancelled = now.stopped + total_dropped_;
@@ -121,12 +127,15 @@ void task_pool_core::set_pool_size(std::size_t size) {
 }
 
 void task_pool_core::lock() {
+  pool_work work;
   {
     const std::scoped_lock lock(mutex_);
     if (std::exchange(locked_, true))
       return;
+    refuse_places(place_waiter::answer::locked, work.woken);
   }
   log()(log_level::info, pool_logger, str_, " is locked!");
+  perform(this_thread(), work);
 }
 
 void task_pool_core::unlock() {
@@ -138,15 +147,57 @@ void task_pool_core::unlock() {
   log()(log_level::info, pool_logger, str_, " was unlocked.");
 }
 
-void task_pool_core::require_open() const {
+void task_pool_core::check_open() const {
+  if (closed_ || shutting_down_)
+    throw pool_is_closed();
+  if (locked_)
+    throw pool_is_locked();
+}
+
+std::optional<group_place> task_pool_core::try_place() {
   {
     const std::scoped_lock lock(mutex_);
-    if (closed_ || shutting_down_)
-      throw pool_is_closed();
-    if (locked_)
-      throw pool_is_locked();
+    check_open();
+    if (places_ >= settings_.max_waiting_groups || !place_waiters_.empty())
+      return std::nullopt;
+    ++places_;
   }
+  group_place taken(*this);
   detail::require_open(*home_);
+  return taken;
+}
+
+group_place task_pool_core::place() {
+  auto taken = try_place();
+  if (!taken)
+    throw pool_is_full();
+  return std::move(*taken);
+}
+
+void task_pool_core::give_back_place() noexcept {
+  pool_work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    free_place(work.woken);
+  }
+  perform(this_thread(), work);
+}
+
+void task_pool_core::free_place(woken_list& woken) noexcept {
+  wait_node* const first = place_waiters_.pop_front();
+  if (first == nullptr) {
+    --places_;
+    return;
+  }
+  static_cast<place_waiter&>(*first).given = place_waiter::answer::place;
+  woken.push_back(*first);
+}
+
+void task_pool_core::refuse_places(place_waiter::answer why, woken_list& woken) noexcept {
+  while (wait_node* const node = place_waiters_.pop_front()) {
+    static_cast<place_waiter&>(*node).given = why;
+    woken.push_back(*node);
+  }
 }
 
 void task_pool_core::require_unknown(std::string_view group_name) const {
@@ -155,16 +206,15 @@ void task_pool_core::require_unknown(std::string_view group_name) const {
     throw task_group_already_exists(group_name);
 }
 
-std::shared_ptr<pool_group> task_pool_core::open_group(std::shared_ptr<pool_group> group,
+std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
+                                                       std::shared_ptr<pool_group> group,
                                                        std::string name, std::string_view stem) {
   pool_group& g = *group;
+  thread_state& thread = this_thread();
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
-    if (closed_ || shutting_down_)
-      throw pool_is_closed();
-    if (locked_)
-      throw pool_is_locked();
+    check_open();
     if (name.empty()) {
       auto& number = group_numbers_[std::string(stem)];
       do
@@ -174,19 +224,34 @@ std::shared_ptr<pool_group> task_pool_core::open_group(std::shared_ptr<pool_grou
       throw task_group_already_exists(name);
     }
     g.name_ = std::move(name);
-    groups_.emplace(g.name_, group);
+    groups_.emplace(g.name_, &g);
+    place.taken_over();
     g.known_ = true;
     g.previous_known_ = last_known_;
     (last_known_ == nullptr ? first_known_ : last_known_->next_known_) = &g;
     last_known_ = &g;
     g.self_ = group;
     g.since_ = now_of(*home_);
+    g.opener_ = &thread;
     ++unfinished_groups_;
     recount(g);
     forget_old_groups(work);
-    work.first_prepare = work.last_prepare = &g;
+    ask_to_prepare(g, work);
   }
-  perform(this_thread(), work);
+  perform(thread, work);
+  std::exception_ptr refusal;
+  {
+    const std::scoped_lock lock(mutex_);
+    g.opener_ = nullptr;
+    refusal = std::move(g.refusal_);
+    if (refusal != nullptr && g.known_) { // G5
+      forget_group(g);
+      drop_if_done(g, work);
+    }
+  }
+  perform(thread, work);
+  if (refusal != nullptr)
+    std::rethrow_exception(refusal);
   return group;
 }
 
@@ -209,6 +274,11 @@ std::vector<task_id> task_pool_core::ids_of(const pool_group& group) const {
   return ids;
 }
 
+std::exception_ptr task_pool_core::error_of(const pool_group& group) const {
+  const std::scoped_lock lock(mutex_);
+  return group.error_;
+}
+
 std::vector<result_slot*> task_pool_core::slots_of(const pool_group& group) const {
   const std::scoped_lock lock(mutex_);
   return group.slots_;
@@ -223,347 +293,6 @@ result_slot* task_pool_core::take_done(pool_group& group) noexcept {
       group.last_done_ = nullptr;
   }
   return taken;
-}
-
-void task_pool_core::perform(thread_state& thread, pool_work& work) noexcept {
-  for (;;) {
-    while (pool_task* const t = work.first_start) {
-      work.first_start = t->next_;
-      submit_accepted(*home_, thread, *t);
-    }
-    work.last_start = nullptr;
-    work.woken.complete_all();
-    if (!work.ended.empty()) {
-      auto ended = std::exchange(work.ended, {});
-      for (auto& e : ended) {
-        if (e.interrupted_after && log().takes(log_level::debug)) {
-          const auto& expected = e.group->settings_.expected;
-          log()(log_level::debug, pool_logger, "Cancelled group '", e.group->name_, "' after ",
-                *e.interrupted_after,
-                expected && e.group->settings_.counted ? " out of " + std::to_string(*expected)
-                                                       : std::string(),
-                " tasks have been spawned");
-        }
-        if (e.prepared != nullptr)
-          e.prepared->destroy_unstarted();
-      }
-    }
-    pool_group* const next = work.first_prepare;
-    if (next == nullptr)
-      return;
-    work.first_prepare = next->next_work_;
-    if (work.first_prepare == nullptr)
-      work.last_prepare = nullptr;
-    prepare(thread, *next, work);
-  }
-}
-
-void task_pool_core::prepare(thread_state& thread, pool_group& group, pool_work& work) noexcept {
-  pool_task* made = nullptr;
-  result_slot* slot = nullptr;
-  auto how = task_source::step::exhausted;
-  std::exception_ptr error;
-  // What the task is made of belongs to who has made the group, not to whoever runs here.
-  task_scope* const current = std::exchange(thread.current, nullptr);
-  try {
-    const ambient_context here(group.context_.get());
-    how = group.source_->produce(*this, group, made, slot);
-    if (how == task_source::step::stopped)
-      error = group.source_->stopped_by;
-  } catch (...) {
-    error = std::current_exception();
-    log_bad_source(group, error);
-  }
-  thread.current = current;
-  if (how != task_source::step::later)
-    prepared(group, how, made, slot, error, work);
-}
-
-void task_pool_core::prepared(pool_group& group, task_source::step how, pool_task* made,
-                              result_slot* slot, const std::exception_ptr& error) noexcept {
-  pool_work work;
-  prepared(group, how, made, slot, error, work);
-  perform(this_thread(), work);
-}
-
-void task_pool_core::prepared(pool_group& group, task_source::step how, pool_task* made,
-                              result_slot* slot, const std::exception_ptr& error,
-                              pool_work& work) noexcept {
-  if (made != nullptr)
-    made->since_ = group.settings_.counted ? group.since_ : now_of(*home_);
-  const std::scoped_lock lock(mutex_);
-  if (slot != nullptr) {
-    slot->index = group.slots_.size();
-    group.slots_.push_back(slot);
-  }
-  if (how == task_source::step::skipped) {
-    ++group.skipped_;
-    ++total_skipped_;
-    if (slot != nullptr) {
-      slot->done = true;
-      (group.last_done_ == nullptr ? group.first_done_ : group.last_done_->next_done) = slot;
-      group.last_done_ = slot;
-      tell_group(group, work);
-    }
-  }
-  group.prepared_ = made;
-  recount(group);
-  if (how == task_source::step::interrupted ||
-      ((group.cancelled_ || shutting_down_) && how != task_source::step::exhausted)) {
-    interrupt(group, work);
-  } else if (how == task_source::step::made) {
-    want(group, work);
-  } else if (how == task_source::step::skipped) {
-    group.next_work_ = nullptr;
-    (work.last_prepare == nullptr ? work.first_prepare : work.last_prepare->next_work_) = &group;
-    work.last_prepare = &group;
-  } else {
-    if (error != nullptr) {
-      group.error_ = error;
-      group_errors_.push_back({group.name_, error});
-      failed_ = true;
-      tell_pool(work);
-    }
-    finish_group(group, work, false);
-  }
-}
-
-void task_pool_core::want(pool_group& group, pool_work& work) noexcept {
-  if (group.on_the_way_ >= group.settings_.num_concurrent) {
-    group.state_ = pool_group::state::wants_permit;
-    return;
-  }
-  ++group.on_the_way_;
-  stand_in_line(group);
-  fill(work);
-}
-
-void task_pool_core::stand_in_line(pool_group& group) noexcept {
-  group.state_ = pool_group::state::wants_room;
-  // Smaller priorities first; the newest last among its equals.
-  pool_group* before = last_in_line_;
-  while (before != nullptr && before->settings_.priority > group.settings_.priority)
-    before = before->previous_in_line_;
-  group.previous_in_line_ = before;
-  group.next_in_line_ = before == nullptr ? first_in_line_ : before->next_in_line_;
-  (before == nullptr ? first_in_line_ : before->next_in_line_) = &group;
-  (group.next_in_line_ == nullptr ? last_in_line_ : group.next_in_line_->previous_in_line_) =
-      &group;
-}
-
-void task_pool_core::leave_line(pool_group& group) noexcept {
-  pool_group* const before = group.previous_in_line_;
-  pool_group* const after = group.next_in_line_;
-  (before == nullptr ? first_in_line_ : before->next_in_line_) = after;
-  (after == nullptr ? last_in_line_ : after->previous_in_line_) = before;
-}
-
-void task_pool_core::fill(pool_work& work) noexcept {
-  while (in_use_ < limit_ && first_in_line_ != nullptr) {
-    pool_group& next = *first_in_line_;
-    leave_line(next);
-    start(next, work);
-  }
-}
-
-void task_pool_core::start(pool_group& group, pool_work& work) noexcept {
-  pool_task& t = *std::exchange(group.prepared_, nullptr);
-  ++in_use_;
-  ++live_;
-  ++running_;
-  peak_ = std::max(peak_, running_);
-  t.id_ = next_id_++;
-  t.state_ = pool_task::state::running;
-  insert(t);
-  group.ids_.add(t.id_);
-  ++group.live_;
-  ++group.spawned_;
-  recount(group);
-  t.of_pool_ = {nullptr, last_running_};
-  (last_running_ == nullptr ? first_running_ : last_running_->of_pool_.next) = &t;
-  last_running_ = &t;
-  t.of_group_ = {nullptr, group.last_running_};
-  (group.last_running_ == nullptr ? group.first_running_ : group.last_running_->of_group_.next) =
-      &t;
-  group.last_running_ = &t;
-  t.next_ = nullptr;
-  (work.last_start == nullptr ? work.first_start : work.last_start->next_) = &t;
-  work.last_start = &t;
-  group.state_ = pool_group::state::preparing;
-  group.next_work_ = nullptr;
-  (work.last_prepare == nullptr ? work.first_prepare : work.last_prepare->next_work_) = &group;
-  work.last_prepare = &group;
-  if (!group.waiters_.empty())
-    tell_group(group, work);
-}
-
-void task_pool_core::finish_group(pool_group& group, pool_work& work, bool interrupted) noexcept {
-  group.state_ = pool_group::state::finished;
-  recount(group);
-  --unfinished_groups_;
-  work.ended.push_back({group.self_, std::move(group.source_),
-                        std::exchange(group.prepared_, nullptr),
-                        interrupted ? std::optional(group.spawned_) : std::nullopt});
-  tell_group(group, work);
-  over_if_done(group, work);
-  if (idle())
-    tell_pool(work);
-}
-
-void task_pool_core::interrupt(pool_group& group, pool_work& work) noexcept {
-  group.cancelled_ = true;
-  total_dropped_ += left_of(group);
-  if (group.state_ == pool_group::state::wants_room)
-    leave_line(group);
-  finish_group(group, work, true);
-}
-
-void task_pool_core::interrupt_any(pool_group& group, pool_work& work,
-                                   std::vector<std::shared_ptr<task_source>>& preparing) noexcept {
-  if (group.state_ == pool_group::state::preparing) {
-    group.cancelled_ = true; // whoever prepares will see it
-    preparing.push_back(group.source_);
-  } else if (group.state_ != pool_group::state::finished) {
-    interrupt(group, work);
-  }
-}
-
-void task_pool_core::unlink_running(pool_task& t) noexcept {
-  const auto unlink = [&t](pool_task*& first, pool_task*& last, auto links) {
-    auto& own = t.*links;
-    (own.previous == nullptr ? first : (own.previous->*links).next) = own.next;
-    (own.next == nullptr ? last : (own.next->*links).previous) = own.previous;
-  };
-  unlink(first_running_, last_running_, &pool_task::of_pool_);
-  unlink(t.group_->first_running_, t.group_->last_running_, &pool_task::of_group_);
-}
-
-void task_pool_core::enter_closing(pool_task& t) noexcept {
-  t.closing_number_ = next_closing_++;
-  t.of_pool_ = {nullptr, last_closing_};
-  (last_closing_ == nullptr ? first_closing_ : last_closing_->of_pool_.next) = &t;
-  last_closing_ = &t;
-}
-
-void task_pool_core::task_cancelled_now(pool_task& t) noexcept {
-  const std::scoped_lock lock(mutex_);
-  if (t.state_ == pool_task::state::running) // it ended by a cancellation that nobody asked here
-    unlink_running(t);
-  t.state_ = pool_task::state::cancelled;
-  --running_;
-  ++cancelled_;
-  enter_closing(t);
-}
-
-void task_pool_core::task_ended_now(pool_task& t, thread_state& thread) noexcept {
-  pool_group& group = *t.group_;
-  pool_work work;
-  run_time_.record(now_of(*home_) - t.since_);
-  {
-    std::unique_lock lock(mutex_);
-    if (t.state_ == pool_task::state::cancelled) {
-      --cancelled_;
-    } else {
-      if (t.state_ == pool_task::state::running)
-        unlink_running(t);
-      --running_;
-      enter_closing(t);
-    }
-    t.state_ = pool_task::state::ended;
-    ++ended_;
-    ++totals_[at(t.how_)];
-    ++recent_[at(t.how_)];
-    if (log().takes(log_level::info)) { // G3
-      lock.unlock();
-      log()(log_level::info, pool_logger, "Ended ", task_name(t.id_));
-      lock.lock();
-    }
-    --in_use_;
-    --group.on_the_way_;
-    fill(work);
-    if (group.state_ == pool_group::state::wants_permit)
-      want(group, work);
-  }
-  perform(thread, work);
-}
-
-void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
-  pool_group& group = *t.group_;
-  pool_work work;
-  bool keep = false;
-  std::shared_ptr<task_pool_core> alive;
-  std::shared_ptr<task_pool_core> kept;
-  {
-    const std::scoped_lock lock(mutex_);
-    t.done_ = true;
-    keep = t.being_stopped_;
-    remove(t);
-    auto& own = t.of_pool_;
-    (own.previous == nullptr ? first_closing_ : own.previous->of_pool_.next) = own.next;
-    (own.next == nullptr ? last_closing_ : own.next->of_pool_.previous) = own.previous;
-    remember(t, work);
-    --live_;
-    --group.live_;
-    if (t.slot_ != nullptr) {
-      t.slot_->done = true;
-      (group.last_done_ == nullptr ? group.first_done_ : group.last_done_->next_done) = t.slot_;
-      group.last_done_ = t.slot_;
-    }
-    if (!group.waiters_.empty())
-      tell_group(group, work);
-    over_if_done(group, work);
-    if (idle()) { // whoever waits for that may destroy the pool
-      alive = shared_from_this();
-      kept = std::move(keep_alive_);
-    }
-    if (!waiters_.empty() || live_ == 0)
-      tell_pool(work);
-  }
-  perform(thread, work);
-  if (!keep)
-    t.release(); // G4
-}
-
-void task_pool_core::remember(pool_task& t, pool_work& work) noexcept {
-  if (settings_.history == 0) {
-    work.forgotten = std::move(t.error_);
-    return;
-  }
-  if (history_.size() == settings_.history) {
-    work.forgotten = std::move(history_.front().error);
-    history_.pop_front();
-  }
-  failed_ = failed_ || t.error_ != nullptr;
-  history_.push_back({t.id_, t.how_, std::move(t.error_)});
-}
-
-void task_pool_core::over_if_done(pool_group& group, pool_work& work) noexcept {
-  if (group.state_ == pool_group::state::finished && group.live_ == 0 && group.self_ != nullptr)
-    work.ended.push_back({std::move(group.self_), nullptr, nullptr, std::nullopt});
-}
-
-void task_pool_core::abandon(thread_state& thread) noexcept {
-  pool_work work;
-  std::vector<std::shared_ptr<task_source>> preparing;
-  {
-    const std::scoped_lock lock(mutex_);
-    shutting_down_ = true;
-    for (pool_group* g = first_known_; g != nullptr; g = g->next_known_) {
-      interrupt_any(*g, work, preparing);
-    }
-  }
-  for (const auto& source : preparing)
-    source->interrupt(stop_cause::shutdown);
-  perform(thread, work);
-}
-
-void task_pool_core::log_bad_args(const pool_group& group, const std::string& call) const {
-  if (group.settings_.simple)
-    log()(log_level::error, pool_logger, current_exception_name(), " occurred in '", str_,
-          "' while trying to create coroutine: ", call);
-  else
-    log()(log_level::error, pool_logger, current_exception_name(), " occurred in group '",
-          group.name_, "' while trying to create coroutine: ", call);
 }
 
 } // namespace weir::detail

@@ -67,8 +67,10 @@ void task_pool_core::tell_pool(pool_work& work) noexcept {
       closed_ = true;
     return go;
   });
-  if (closed_)
+  if (closed_) {
     move_if<pool_waiter>(waiters_, work.woken, [this](const pool_waiter& w) { return holds(w); });
+    refuse_places(place_waiter::answer::closed, work.woken);
+  }
   if (idle_waits_ != 0 && idle()) {
     idle_word_.fetch_add(1, std::memory_order_relaxed); // the mutex orders it
     sync::futex_wake_all(idle_word_);
@@ -131,6 +133,23 @@ bool task_pool_core::withdraw(group_waiter& w) noexcept {
   return w.group->waiters_.remove(w);
 }
 
+bool task_pool_core::wait(place_waiter& w) {
+  const std::scoped_lock lock(mutex_);
+  check_open();
+  if (places_ < settings_.max_waiting_groups && place_waiters_.empty()) {
+    ++places_;
+    w.given = place_waiter::answer::place;
+    return false;
+  }
+  place_waiters_.push_back(w);
+  return true;
+}
+
+bool task_pool_core::withdraw(place_waiter& w) noexcept {
+  const std::scoped_lock lock(mutex_);
+  return place_waiters_.remove(w);
+}
+
 const pool_task* task_pool_core::task_of(task_scope& scope) const noexcept {
   const auto* const t = dynamic_cast<const pool_task*>(&scope.root());
   return t != nullptr && t->core_ == this ? t : nullptr;
@@ -153,14 +172,30 @@ task_pool_core::gather_start task_pool_core::begin_gather() const {
   return start;
 }
 
-gather_report task_pool_core::collect(const gather_start& start) {
+gather_report task_pool_core::collect(const gather_start& start, std::exception_ptr* first) {
   gather_report report;
-  std::deque<task_report> ended;
+  std::vector<task_report> ring;
+  std::size_t oldest = 0;
+  std::size_t ended = 0;
+  pool_group* failed = nullptr;
   pool_work work;
   {
-    const std::scoped_lock lock(mutex_);
-    ended.swap(history_);
-    report.groups.swap(group_errors_);
+    std::unique_lock lock(mutex_);
+    for (;;) { // what needs memory comes first
+      const auto needed = history_.needed_when_empty();
+      const auto count = history_.size();
+      if (ring.size() >= needed && report.tasks.capacity() >= count)
+        break;
+      lock.unlock();
+      ring.resize(needed);
+      report.tasks.reserve(count);
+      lock.lock();
+    }
+    for (const pool_group* g = first_failed_; g != nullptr; g = g->next_failed_)
+      report.groups.push_back({g->name_, g->error_});
+    history_.exchange_ring(ring, oldest, ended);
+    failed = std::exchange(first_failed_, nullptr);
+    last_failed_ = nullptr;
     report.finished = std::exchange(recent_[0], 0);
     report.failed = std::exchange(recent_[1], 0);
     report.cancelled = std::exchange(recent_[2], 0);
@@ -174,8 +209,8 @@ gather_report task_pool_core::collect(const gather_start& start) {
       if (g->state_ == pool_group::state::finished) {
         g->feeder_known_ = false;
         if (g->live_ == 0) {
-          work.ended.push_back({groups_.find(g->name_)->second, nullptr, nullptr, std::nullopt});
           forget_group(*g);
+          drop_if_done(*g, work);
         }
       }
       g = next;
@@ -183,9 +218,24 @@ gather_report task_pool_core::collect(const gather_start& start) {
     tell_pool(work);
   }
   perform(this_thread(), work);
-  report.tasks.assign(std::move_iterator(ended.begin()), std::move_iterator(ended.end()));
+  while (failed != nullptr) {
+    const auto group = std::move(failed->failed_self_);
+    failed = group->next_failed_;
+  }
+  for (std::size_t i = 0; i < ended; ++i)
+    report.tasks.push_back(std::move(ring[(oldest + i) % ring.size()]));
+  if (first != nullptr) {
+    const auto thrown =
+        std::ranges::find_if(report.tasks, [](const task_report& r) { return r.error != nullptr; });
+    if (thrown != report.tasks.end()) {
+      *first = std::exchange(thrown->error, nullptr);
+    } else if (!report.groups.empty()) {
+      *first = report.groups.front().error;
+      report.groups.erase(report.groups.begin());
+    }
+  }
   const auto rest =
-      report.tasks.begin() + static_cast<std::ptrdiff_t>(std::min(start.ended, ended.size()));
+      report.tasks.begin() + static_cast<std::ptrdiff_t>(std::min(start.ended, ended));
   const auto was_cancelled = [&](const task_report& r) {
     return std::ranges::find(start.cancelled, r.id) != start.cancelled.end();
   };
@@ -196,53 +246,30 @@ gather_report task_pool_core::collect(const gather_start& start) {
 }
 
 std::exception_ptr task_pool_core::take_first_error() {
-  const std::scoped_lock lock(mutex_);
+  const auto has_error = [](const task_report& r) { return r.error != nullptr; };
+  std::shared_ptr<pool_group> group; // kept until the lock is open
   std::exception_ptr first;
-  failed_ = false;
-  for (task_report& r : history_) {
-    if (r.error == nullptr)
-      continue;
-    if (first != nullptr) {
-      failed_ = true;
-      return first;
-    }
-    first = std::exchange(r.error, nullptr);
+  const std::scoped_lock lock(mutex_);
+  if (task_report* const report = history_.find(has_error); report != nullptr) {
+    first = std::exchange(report->error, nullptr);
+  } else if (first_failed_ != nullptr) {
+    group = std::move(first_failed_->failed_self_);
+    first_failed_ = group->next_failed_;
+    if (first_failed_ == nullptr)
+      last_failed_ = nullptr;
+    first = group->error_;
   }
-  for (auto g = group_errors_.begin(); g != group_errors_.end(); ++g) {
-    if (first != nullptr) {
-      failed_ = true;
-      return first;
-    }
-    first = g->error;
-    group_errors_.erase(g);
-    break;
-  }
-  failed_ = !group_errors_.empty();
+  failed_ = first_failed_ != nullptr || history_.find(has_error) != nullptr;
   return first;
 }
 
 void task_pool_core::forget_old_groups(pool_work& work) noexcept {
   while (groups_.size() > settings_.history + 1 &&
          first_known_->state_ == pool_group::state::finished && first_known_->live_ == 0) {
-    work.ended.push_back(
-        {groups_.find(first_known_->name_)->second, nullptr, nullptr, std::nullopt});
-    forget_group(*first_known_);
+    pool_group& oldest = *first_known_;
+    forget_group(oldest);
+    drop_if_done(oldest, work);
   }
-}
-
-void task_pool_core::shut_down() noexcept {
-  {
-    const std::scoped_lock lock(mutex_);
-    shutting_down_ = true;
-  }
-  cancel_all(stop_cause::shutdown, false);
-  pool_work work;
-  {
-    const std::scoped_lock lock(mutex_);
-    closed_ = true;
-    tell_pool(work);
-  }
-  perform(this_thread(), work);
 }
 
 void task_pool_core::wait_idle() noexcept {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Frames wander: allocated by one thread, freed by another. Each thread keeps a free list per size
 // class and trades whole batches with a depot that all threads share. A depot cell holds one batch
-// or nothing, and a batch changes hands by a single exchange, so that no thread ever reads memory
-// that another one may own: no locks, no ABA.
+// or nothing, and a batch changes hands as a whole, so that no thread ever reads memory that
+// another one may own: no locks, no ABA.
 #include <weir/detail/frame_cache.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/thread_state.hpp>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
 #include <new>
 
 namespace weir::detail {
@@ -46,34 +49,53 @@ constexpr std::uint32_t batch_of(std::size_t index) noexcept {
   return frame_cache::batch_of(index);
 }
 
+/// Which cells of a class hold a batch is told by the bits of one word, so that a thread learns by
+/// one load that there is nothing for it. A set bit is the right to empty its cell.
 class depot {
  public:
   frame_cache::node* take(std::size_t index) noexcept {
-    for (auto& cell : cells_[index]) {
-      // Relaxed: a hint, the exchange decides.
-      if (cell.load(std::memory_order_relaxed) == nullptr)
-        continue;
-      // Acquire: pairs with the release in put, so that the links inside the batch are seen.
-      if (auto* batch = cell.exchange(nullptr, std::memory_order_acquire))
-        return batch;
+    shelf& at = shelves_[index];
+    auto full = at.full.load(std::memory_order_relaxed); // a hint, the next step decides
+    while (full != 0) {
+      const auto bit = full & (~full + 1);
+      // Acquire: pairs with the release in put, so that the cell and the links are seen.
+      full = at.full.fetch_and(~bit, std::memory_order_acquire);
+      if ((full & bit) != 0) {
+        // Release: pairs with the acquire in put, which writes the cell next.
+        return at.cells[static_cast<unsigned>(std::countr_zero(bit))].exchange(
+            nullptr, std::memory_order_acq_rel);
+      }
     }
     return nullptr;
   }
 
   bool put(std::size_t index, frame_cache::node* batch) noexcept {
-    for (auto& cell : cells_[index]) {
-      frame_cache::node* empty = nullptr;
-      // Release: pairs with the acquire in take. Relaxed on failure: nothing was read.
+    shelf& at = shelves_[index];
+    for (auto empty = ~at.full.load(std::memory_order_relaxed) & all_cells; empty != 0;
+         empty &= empty - 1) {
+      auto& cell = at.cells[static_cast<unsigned>(std::countr_zero(empty))];
+      frame_cache::node* none = nullptr;
+      // Acquire: pairs with take. Relaxed on failure: nothing was read.
       if (cell.load(std::memory_order_relaxed) == nullptr &&
-          cell.compare_exchange_strong(empty, batch, std::memory_order_release,
-                                       std::memory_order_relaxed))
+          cell.compare_exchange_strong(none, batch, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+        // Release: pairs with take.
+        at.full.fetch_or(empty & (~empty + 1), std::memory_order_release);
         return true;
+      }
     }
     return false;
   }
 
  private:
-  std::array<std::array<sync::atomic<frame_cache::node*>, 16>, frame_cache::class_count> cells_{};
+  static constexpr std::size_t cell_count = 16;
+  static constexpr std::uint32_t all_cells = (std::uint32_t{1} << cell_count) - 1;
+
+  struct alignas(sync::line_size) shelf {
+    sync::atomic<std::uint32_t> full{0};
+    std::array<sync::atomic<frame_cache::node*>, cell_count> cells{};
+  };
+  std::array<shelf, frame_cache::class_count> shelves_{};
 };
 
 // Never destroyed: frames may be freed by threads that outlive static objects.

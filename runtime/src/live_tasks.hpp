@@ -19,20 +19,20 @@ class live_tasks {
  public:
   /// By the task itself, once.
   void add(task_block& task, std::size_t hint) noexcept {
-    task.live_shard_ = static_cast<std::uint32_t>(hint % shards_.size()) + 1;
+    task.live_shard_ = static_cast<std::uint8_t>(hint % shards_.size() + 1) & 0x1f;
     shard& at = shards_[task.live_shard_ - 1];
     {
       const std::scoped_lock lock(at.mutex);
       if (!at.closed) {
-        task.next_live_ = at.first;
-        task.live_link_ = &at.first;
+        task.next_job = at.first;
+        set_link(task, &at.first);
         if (at.first != nullptr)
-          at.first->live_link_ = &task.next_live_;
+          set_link(task_of(*at.first), &task.next_job);
         at.first = &task;
         return;
       }
     }
-    (void)task.scope_.request_stop(stop_cause::shutdown);
+    (void)task.request_stop(stop_cause::shutdown);
   }
 
   /// By a task that was entered, at its end.
@@ -46,12 +46,13 @@ class live_tasks {
     for (shard& at : shards_) {
       std::unique_lock lock(at.mutex);
       at.closed = true;
-      while (task_block* const task = at.first) {
+      while (at.first != nullptr) {
+        task_block* const task = &task_of(*at.first);
         unlink(*task);
         // Relaxed: it has not ended, so that the runtime's reference is there.
         task->references_.fetch_add(1, std::memory_order_relaxed);
         lock.unlock();
-        (void)task->scope_.request_stop(stop_cause::shutdown);
+        (void)task->request_stop(stop_cause::shutdown);
         task->release();
         lock.lock();
       }
@@ -61,17 +62,27 @@ class live_tasks {
  private:
   struct alignas(sync::line_size) shard {
     sync::mutex mutex;
-    task_block* first = nullptr;
+    accepted_job* first = nullptr;
     bool closed = false;
   };
 
+  // Guarded by the shard's mutex.
+  static accepted_job** link_of(const task_block& task) noexcept {
+    return reinterpret_cast<accepted_job**>(task.last_.load(std::memory_order_relaxed));
+  }
+  static void set_link(task_block& task, accepted_job** link) noexcept {
+    task.last_.store(reinterpret_cast<std::uintptr_t>(link), std::memory_order_relaxed);
+  }
+  static task_block& task_of(accepted_job& job) noexcept { return static_cast<task_block&>(job); }
+
   static void unlink(task_block& task) noexcept {
-    if (task.live_link_ == nullptr)
+    accepted_job** const link = link_of(task);
+    if (link == nullptr)
       return;
-    *task.live_link_ = task.next_live_;
-    if (task.next_live_ != nullptr)
-      task.next_live_->live_link_ = task.live_link_;
-    task.live_link_ = nullptr;
+    *link = task.next_job;
+    if (task.next_job != nullptr)
+      set_link(task_of(*task.next_job), link);
+    set_link(task, nullptr);
   }
 
   std::array<shard, 16> shards_;

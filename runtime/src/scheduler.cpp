@@ -296,7 +296,7 @@ void scheduler::submit_accepted(thread_state& thread, accepted_job& j) noexcept 
 
 void scheduler::drop(thread_state& thread, accepted_job& j) noexcept {
   // A task's end may start others of its pool, which are dropped too: in turn, not in depth.
-  (thread.last_dropped == nullptr ? thread.first_dropped : thread.last_dropped->next_dropped) = &j;
+  (thread.last_dropped == nullptr ? thread.first_dropped : thread.last_dropped->next_job) = &j;
   thread.last_dropped = &j;
   if (thread.dropping)
     return;
@@ -308,7 +308,7 @@ void scheduler::drop(thread_state& thread, accepted_job& j) noexcept {
   const auto discarding = std::exchange(thread.discarding, true);
   thread.dropping = true;
   while (accepted_job* const next = thread.first_dropped) {
-    thread.first_dropped = std::exchange(next->next_dropped, nullptr);
+    thread.first_dropped = std::exchange(next->next_job, nullptr);
     if (thread.first_dropped == nullptr)
       thread.last_dropped = nullptr;
     next->run(*next, thread);

@@ -18,12 +18,13 @@ namespace {
 
 const stop_reason::representation& of(stop_cause cause) noexcept {
   // Never destroyed: tasks may end after static objects have.
-  static const auto& all = *new std::array<stop_reason::representation, 5>{{
+  static const auto& all = *new std::array<stop_reason::representation, 6>{{
       {stop_cause::requested, false, {1}, "stop was requested"},
       {stop_cause::timed_out, false, {1}, "the time limit has passed"},
       {stop_cause::shutdown, false, {1}, "the runtime or pool is stopping"},
       {stop_cause::sibling_failed, false, {1}, "another task of the group has failed"},
       {stop_cause::not_needed, false, {1}, "another task has ended first"},
+      {stop_cause::not_started_in_time, false, {1}, "the task was not started in time"},
   }};
   return all[static_cast<std::size_t>(cause)];
 }

@@ -30,7 +30,6 @@ void strand_engine::post(thread_state& thread, job& posted) {
 }
 
 void strand_engine::submit(thread_state& thread, task_block& task) {
-  task.set_hook(*this);
   append(thread, kind::task, &task);
 }
 
@@ -177,8 +176,6 @@ bool strand_engine::run_task(thread_state& thread, task_block& task) noexcept {
   // Acquire-release: B3, pairs with turn_ended.
   return turn_.exchange(runner_left, std::memory_order_acq_rel) == ended;
 }
-
-void strand_engine::slot_freed(thread_state&) noexcept {}
 
 void strand_engine::task_published(thread_state& thread) noexcept {
   turn_ended(thread);

@@ -6,7 +6,9 @@
 
 namespace weir::detail {
 
-task_block::~task_block() = default;
+task_block::~task_block() {
+  (void)take_sink();
+}
 
 bool task_block::add_waiter(waiter& w) {
   auto seen = waiter_.load(std::memory_order_acquire);
@@ -54,13 +56,14 @@ bool task_block::wait(const sync::time_point* deadline) {
   }
   // Acquire-release: pairs with the exchange in publish, which either sees the bit and wakes, or
   // came before and is seen here.
-  if ((waiter_.fetch_or(threads_bit, std::memory_order_acq_rel) & done_bit) != 0)
-    return true;
-  while (!done()) {
+  auto seen = waiter_.fetch_or(threads_bit, std::memory_order_acq_rel) | threads_bit;
+  while ((seen & done_bit) == 0) {
+    const auto expected = static_cast<std::uint32_t>(seen);
     if (deadline == nullptr)
-      sync::futex_wait(wake_word_, 0);
-    else if (!sync::futex_wait_until(wake_word_, 0, *deadline))
+      sync::futex_wait(wake_word(), expected);
+    else if (!sync::futex_wait_until(wake_word(), expected, *deadline))
       return done();
+    seen = waiter_.load(std::memory_order_acquire); // as in done
   }
   return true;
 }
@@ -74,10 +77,11 @@ void task_block::detach() noexcept {
 }
 
 void task_block::report_unseen() noexcept {
-  if (!sink_ || sink_->process != sync::process_id())
+  const sink_ref sink = take_sink();
+  if (!sink || sink->process != sync::process_id())
     return;
   if (auto error = failure())
-    sink_->report(std::move(error));
+    sink->report(std::move(error));
 }
 
 std::uintptr_t task_block::publish(thread_state& thread) noexcept {
@@ -91,16 +95,13 @@ std::uintptr_t task_block::publish(thread_state& thread) noexcept {
       schedule_chained(home, thread, *resume);
   }
   if ((seen & threads_bit) != 0) {
-    // Release is enough: sleepers look at done() again, the word only ends their sleep.
-    wake_word_.store(1, std::memory_order_release);
-    sync::futex_wake_all(wake_word_);
+    sync::futex_wake_all(wake_word());
   }
   return seen;
 }
 
 void task_block::retire(thread_state& thread) noexcept {
-  if (hook_ != nullptr)
-    hook_->task_published(thread);
+  task_published(thread);
   release();
   // Last: who waits for the runtime to end finds everything above done.
   thread.count_ended();
@@ -109,41 +110,44 @@ void task_block::retire(thread_state& thread) noexcept {
 void task_block::complete(thread_state& thread) noexcept {
   thread.current = nullptr;
   if (live_shard_ != 0)
-    home_->live().remove(*this);
-  if (const auto error = failure(); error != nullptr && !is_part_of_stopping(*home_, error))
-    sink_ = sink_of(*home_);
-  if (hook_ != nullptr)
-    hook_->slot_freed(thread);
-  if ((publish(thread) & detached_bit) != 0)
-    report_unseen();
+    home().live().remove(*this);
+  if (!slot_freed(thread, true))
+    return;
+  publish_later(thread);
   retire(thread);
 }
 
+void task_block::publish_later(thread_state& thread) noexcept {
+  const auto error = failure();
+  set_sink(error != nullptr && !is_part_of_stopping(home(), error) ? sink_of(home()) : sink_ref());
+  if ((publish(thread) & detached_bit) != 0)
+    report_unseen();
+}
+
 void task_block::end_unstarted() noexcept {
-  discard(scope_.reason());
+  discard(reason());
+  set_sink({}); // no stamp any more
   thread_state& thread = this_thread();
-  if (hook_ != nullptr)
-    hook_->ended_unstarted(thread);
-  (void)publish(thread);
-  if (scope_.leave_in_queue())
+  if (ended_unstarted(thread))
+    (void)publish(thread);
+  if (leave_in_queue())
     return;
   // A worker has taken it out meanwhile. What that worker would have done is done on a worker too,
   // and not waited for there: discarding runs destructors, which may take their time.
   run = &run_dropped;
-  schedule(*home_, thread, *this);
+  schedule(home(), thread, *this);
 }
 
 void task_block::run_dropped(job& self, thread_state& thread) noexcept {
   auto& block = static_cast<task_block&>(self);
-  if (block.hook_ != nullptr)
-    block.hook_->slot_freed(thread);
+  (void)block.slot_freed(thread, false);
   block.retire(thread);
 }
 
 void task_block::drop(thread_state& thread, task_scope::claim claimed) noexcept {
   switch (claimed) {
   case task_scope::claim::started:
-    discard(scope_.stop_requested() ? scope_.reason() : stop_reason(stop_cause::shutdown));
+    discard(stop_requested() ? reason() : stop_reason(stop_cause::shutdown));
     complete(thread);
     return;
   case task_scope::claim::cancelled:
@@ -155,7 +159,7 @@ void task_block::drop(thread_state& thread, task_scope::claim claimed) noexcept 
 }
 
 void task_block::announce_live() noexcept {
-  home_->live().add(*this, reinterpret_cast<std::uintptr_t>(this_thread().self) >> 7);
+  home().live().add(*this, reinterpret_cast<std::uintptr_t>(this_thread().self) >> 7);
 }
 
 } // namespace weir::detail

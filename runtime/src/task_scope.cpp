@@ -115,10 +115,10 @@ bool task_scope::leave_in_queue() noexcept {
 }
 
 void task_scope::observe_stop() noexcept {
-  if (child_ || observed_)
+  if (is_child() || observed_)
     return;
   observed_ = true;
-  root_->announce_live();
+  root().announce_live();
 }
 
 inplace_stop_token task_scope::token() noexcept {
@@ -152,6 +152,22 @@ bool task_scope::request_stop(stop_reason reason) noexcept {
   return first;
 }
 
+bool task_scope::stop_unstarted(stop_reason reason) noexcept {
+  auto seen = not_started;
+  // Acquire-release: C0, pairs with claim_start, and with cancel_wait of a request at this moment.
+  if (!wait_.compare_exchange_strong(seen, dropping, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed))
+    return false;
+  const auto* wanted = std::move(reason).give_up();
+  const stop_reason::representation* none = nullptr;
+  if (!reason_.compare_exchange_strong(none, wanted, std::memory_order_acq_rel, // see request_stop
+                                       std::memory_order_relaxed))
+    (void)stop_reason::adopt(wanted);
+  (void)stop_.request_stop();
+  root().end_unstarted();
+  return true;
+}
+
 void task_scope::cancel_wait() noexcept {
   // Seq_cst: C3, after the request; pairs with prepare_anyway.
   auto seen = wait_.load(std::memory_order_seq_cst);
@@ -164,13 +180,13 @@ void task_scope::cancel_wait() noexcept {
       // Acquire-release: C0, pairs with claim_start.
       if (wait_.compare_exchange_weak(seen, dropping, std::memory_order_acq_rel,
                                       std::memory_order_acquire)) {
-        root_->end_unstarted();
+        root().end_unstarted();
         return;
       }
       continue;
     }
     const auto state = seen & state_mask;
-    if (state == completed)
+    if (state == completed || state == dropping) // the latter by stop_unstarted
       return;
     const auto pointer = seen & ~state_mask;
     const auto next = pointer | (state == preparing ? preparing_stop : cancelling);

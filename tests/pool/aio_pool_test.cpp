@@ -293,7 +293,14 @@ TEST_CASE("S5: weights order what waits, equal ones first come first served", "[
 namespace {
 
 template <class Pool>
-concept takes_weight = requires(Pool& p, void (*f)()) { p.submit({.weight = 1}, f); };
+concept takes_weight = requires(Pool& p, void (*f)()) { p.submit({.weight = 1}, f); } ||
+                       requires(Pool& p, void (*f)()) { p.submit_async({.weight = 1}, f); } ||
+                       requires(Pool& p, void (*f)()) { p.submit_nowait({.weight = 1}, f); } ||
+                       requires(Pool& p, void (*f)()) { (void)p.try_submit({.weight = 1}, f); } ||
+                       requires(Pool& p, void (*f)()) { p.post({.weight = 1}, f); };
+template <class Pool>
+concept takes_deadline =
+    requires(Pool& p, void (*f)()) { p.submit({.timeout = std::chrono::seconds(1)}, f); };
 
 } // namespace
 
@@ -303,6 +310,11 @@ TEST_CASE("B-17, 5.2 row 77: only pools with an order by weight take a weight", 
   STATIC_REQUIRE_FALSE(takes_weight<weir::fixed_pool<weir::lifo>>);
   STATIC_REQUIRE_FALSE(takes_weight<weir::autoscale_pool<weir::fifo>>);
   STATIC_REQUIRE(takes_weight<weir::autoscale_pool<weir::priority>>);
+  STATIC_REQUIRE_FALSE(takes_weight<weir::autoscale_pool<weir::lifo>>);
+  STATIC_REQUIRE(takes_deadline<weir::fixed_pool<weir::fifo>>);
+  STATIC_REQUIRE(takes_deadline<weir::autoscale_pool<weir::priority>>);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<weir::autoscale_pool<weir::fifo>, weir::runtime&,
+                                               const weir::work_queue<weir::priority>&>);
   // A queue of the wrong kind is refused by the compiler, not left unused.
   STATIC_REQUIRE(std::is_constructible_v<weir::fixed_pool<weir::lifo>, weir::runtime&,
                                          const weir::work_queue<weir::lifo>&>);

@@ -16,6 +16,7 @@ namespace {
 static_assert(std::is_base_of_v<weir::error, weir::pool_error>);
 static_assert(std::is_base_of_v<weir::pool_error, weir::pool_is_closed>);
 static_assert(std::is_base_of_v<weir::pool_error, weir::pool_is_locked>);
+static_assert(std::is_base_of_v<weir::pool_error, weir::pool_is_full>);
 static_assert(std::is_base_of_v<weir::pool_error, weir::pool_still_unlocked>);
 static_assert(std::is_base_of_v<weir::pool_error, weir::invalid_pool_option>);
 static_assert(std::is_base_of_v<weir::pool_error, weir::task_ended>);
@@ -50,6 +51,7 @@ TEST_CASE("1A.12, 1B.10: each exception has its exact text and a code", "[errors
   using weir::errc;
   check(weir::pool_is_closed(), errc::pool_closed, "You must use another pool");
   check(weir::pool_is_locked(), errc::pool_locked, "Cannot start new tasks");
+  check(weir::pool_is_full(), errc::queue_full, "Too many groups wait for room in this pool");
   check(weir::pool_still_unlocked(), errc::pool_unlocked,
         "Pool must be locked, before tasks can be gathered");
   check(weir::already_cancelled("TaskPool-0_Task-3"), errc::already_cancelled,

@@ -73,6 +73,24 @@ TEST_CASE("D5: cancelling a group", "[cancel][D5]") {
                              });
 }
 
+TEST_CASE("1A.11: the lines of a cancelled group are for debugging", "[cancel]") {
+  weir::runtime rt{{.workers = 1}};
+  test::pool_log log;
+  weir::task_pool pool(rt, {.pool_size = 0, .name = "x", .log = log.full_sink()});
+  (void)pool.map(&endless_for, std::vector<int>{1, 2}, {.group_name = "g"});
+  pool.cancel_group("g");
+  const std::string pool_says = "DEBUG weir.task_pool: TaskPool-x ";
+  CHECK(log.lines() ==
+        std::vector<std::string>{
+            pool_says + "initialized",
+            pool_says + "cancelling tasks in group g",
+            pool_says + "cancelled and forgot meta tasks from group g",
+            pool_says + "cancelled tasks from group g",
+            pool_says + "forgot task group g",
+            "DEBUG weir.task_pool: Cancelled group 'g' after 0 tasks have been spawned",
+        });
+}
+
 TEST_CASE("1A.11: the line of an interrupted apply tells of how many", "[cancel]") {
   weir::runtime rt{{.workers = 1}};
   test::pool_log log;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Random sequences of calls, against a pool of the simplest kind: one thread, one loop, no waiting.
-// A sequence that shows a difference is shrunk before it is told.
 #include <weir/weir.hpp>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include <catch.hpp>
+#include <support/call_sequences.hpp>
 #include <support/pool_log.hpp>
 #include <support/support.hpp>
 
@@ -483,39 +483,13 @@ std::optional<std::string> difference(const std::vector<call>& calls) {
   return play(calls).run();
 }
 
-/// Leaves out whatever is not needed for a difference.
-std::vector<call> shrunk(std::vector<call> calls) {
-  for (std::size_t chunk = calls.size() / 2; chunk != 0;) {
-    bool smaller = false;
-    for (std::size_t from = 0; from + chunk <= calls.size();) {
-      std::vector<call> rest(calls.begin(), calls.begin() + static_cast<std::ptrdiff_t>(from));
-      rest.insert(rest.end(), calls.begin() + static_cast<std::ptrdiff_t>(from + chunk),
-                  calls.end());
-      if (difference(rest)) {
-        calls = std::move(rest);
-        smaller = true;
-      } else {
-        from += chunk;
-      }
-    }
-    if (!smaller)
-      chunk /= 2;
-  }
-  return calls;
-}
-
 } // namespace
 
 TEST_CASE("random calls do what a sequential model says", "[model]") {
+  constexpr int sequences = 252;
   constexpr std::size_t length = 400;
-  const auto sequences = static_cast<std::uint64_t>(test::rounds(252));
-  for (std::uint64_t seed = 1; seed <= sequences; ++seed) {
-    const auto calls = random_calls(seed, length);
-    if (difference(calls)) {
-      const auto least = shrunk(calls);
-      FAIL("seed " << seed << ", " << least.size() << " calls:\n"
-                   << shown(least) << *difference(least));
-    }
-  }
-  CHECK(sequences * length >= static_cast<std::uint64_t>(test::rounds(100'000)));
+  test::play_sequences(
+      sequences, length, random_calls,
+      [](std::uint64_t, const std::vector<call>& calls) { return difference(calls); }, shown);
+  STATIC_REQUIRE(sequences * length >= 100'000);
 }

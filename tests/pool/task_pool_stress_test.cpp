@@ -162,7 +162,7 @@ weir::task<> flushes(weir::task_pool& pool, int times) {
 
 } // namespace
 
-TEST_CASE("random calls from three threads", "[stress]") {
+TEST_CASE("A-19: random calls from three threads", "[stress]") {
   for (const std::size_t workers : {1U, 2U, 3U, 16U}) {
     for (const bool resizes : {false, true}) {
       weir::runtime rt{{.workers = workers}};

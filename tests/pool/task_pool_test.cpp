@@ -127,7 +127,7 @@ TEST_CASE("rows 8, 9: functions, callables and lambdas have names", "[task_pool]
   CHECK(weir::simple_task_pool(rt, weir::named("tick", [] {})).func_name() == "tick");
 }
 
-TEST_CASE("decision 4, A-14, A-15: generated names are never used twice", "[task_pool][A-14]") {
+TEST_CASE("decision 4, A-14: generated names are never used twice", "[task_pool][A-14]") {
   weir::runtime rt{{.workers = 1}};
   weir::task_pool pool(rt);
   CHECK(pool.apply(weir::fn<&twice>, std::tuple(1)).name() == "apply-twice-group-0");
@@ -457,6 +457,21 @@ TEST_CASE("1A.11: the lines of bad arguments show the call", "[task_pool]") {
   const std::string line = "ERROR weir.task_pool: std::invalid_argument occurred in group '";
   CHECK(log.count(line + "g' while trying to create coroutine: f(*(7, 'x', ...), **{})") == 1);
   CHECK(log.count(line + "h' while trying to create coroutine: f(*(0, '', ...))") == 1);
+  std::vector<touchy> each(1);
+  each[0].copies = 1;
+  const auto g = weir::named("g", [](const touchy&) {});
+  (void)pool.map(g, std::ref(std::as_const(each)), {.group_name = "i"});
+  (void)pool.doublestarmap(g, std::ref(std::as_const(each)), {.group_name = "j"});
+  CHECK(log.count(line + "i' while trying to create coroutine: g(...)") == 1);
+  CHECK(log.count(line + "j' while trying to create coroutine: g(**...)") == 1);
+  // A simple pool's line names the pool.
+  touchy fixed;
+  weir::simple_task_pool simple(rt, g, std::tuple(std::move(fixed)),
+                                {.name = "s", .log = log.full_sink()});
+  CHECK(simple.start().name() == "start-group-0");
+  CHECK(log.count("ERROR weir.task_pool: std::invalid_argument occurred in 'SimpleTaskPool-s' "
+                  "while trying to create coroutine: g(*(...,), **{})") == 1);
+  CHECK(simple.stats().started == 0);
 }
 
 TEST_CASE("A-8: a range that throws ends its group, is logged and thrown later",

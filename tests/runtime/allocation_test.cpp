@@ -4,45 +4,15 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <new>
 #include <vector>
 
 #include <catch.hpp>
+#include <support/failing_new.hpp>
 #include <support/support.hpp>
 
-namespace {
-
-std::atomic<long> allocations{0};
-/// Allocations until one fails; negative: none does.
-std::atomic<long> fail_after{-1};
-
-void* counted_allocate(std::size_t size) noexcept {
-  ++allocations;
-  if (fail_after >= 0 && fail_after.fetch_sub(1) == 0)
-    return nullptr;
-  return std::malloc(size == 0 ? 1 : size);
-}
-
-} // namespace
-
-void* operator new(std::size_t size) {
-  if (void* memory = counted_allocate(size))
-    return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return counted_allocate(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, const std::nothrow_t&) noexcept {
-  std::free(memory);
-}
+using test::allocations;
+using test::fail_after;
 
 namespace {
 

@@ -173,7 +173,7 @@ TEST_CASE("a cancelled push enqueues nothing, a cancelled pop takes nothing", "[
   CHECK(q.size() == 0);
 }
 
-TEST_CASE("join waits until every item has been processed", "[queue]") {
+TEST_CASE("row 46: join waits until every item has been processed", "[queue]") {
   weir::runtime rt(with_workers(1));
   weir::queue<owned> q;
   rt.block_on(q.join()); // nothing was pushed
@@ -196,7 +196,7 @@ TEST_CASE("join waits until every item has been processed", "[queue]") {
   CHECK(code_of([&] { q.item_processed(); }) == weir::errc::limit_exceeded);
 }
 
-TEST_CASE("a scoped pop marks its item also when the body throws", "[queue]") {
+TEST_CASE("D24, 1A.13: a scoped pop marks its item also when the body throws", "[queue][D24]") {
   weir::runtime rt(with_workers(1));
   weir::queue<owned> q;
   const auto body = [&q](bool fails) -> weir::task<int> {

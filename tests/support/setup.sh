@@ -2,8 +2,8 @@
 # Shared by the scripts that set up a Debian machine: sourced, with the repository as the folder.
 
 build_packages=(g++ meson ninja-build pkg-config libconcurrentqueue-dev)
-test_packages=(catch2 cmake python3 libxxhash-dev libcli11-dev libfmt-dev nlohmann-json3-dev)
-example_packages=(libxxhash-dev libcli11-dev libfmt-dev nlohmann-json3-dev)
+example_packages=(libxxhash-dev libcli11-dev libfmt-dev nlohmann-json3-dev libspdlog-dev)
+test_packages=(catch2 cmake python3 "${example_packages[@]}")
 bench_packages=(libbenchmark-dev libasio-dev libtbb-dev libboost-dev libboost-fiber-dev libeigen3-dev libomp-19-dev)
 # Peers in other languages, of which the benchmarks leave out what is not there.
 peer_packages=(rustc cargo librust-rayon-dev librust-tokio-dev golang-go)

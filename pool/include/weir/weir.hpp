@@ -27,6 +27,7 @@
 #include <weir/parallel_scan.hpp>
 #include <weir/parallel_sort.hpp>
 #include <weir/parallel_transform.hpp>
+#include <weir/pool/admission.hpp>
 #include <weir/pool/autoscale_policy.hpp>
 #include <weir/pool/autoscale_pool.hpp>
 #include <weir/pool/callback.hpp>
@@ -37,10 +38,13 @@
 #include <weir/pool/log.hpp>
 #include <weir/pool/named.hpp>
 #include <weir/pool/pool_executor.hpp>
+#include <weir/pool/pool_handle.hpp>
 #include <weir/pool/queues.hpp>
 #include <weir/pool/reports.hpp>
+#include <weir/pool/retry.hpp>
 #include <weir/pool/simple_task_pool.hpp>
 #include <weir/pool/stats.hpp>
+#include <weir/pool/submit_options.hpp>
 #include <weir/pool/task_pool.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>

@@ -23,6 +23,8 @@ enum class stop_cause : std::uint8_t {
   sibling_failed,
   /// Another one of the same `when_any` has ended first.
   not_needed,
+  /// It was to start by a point in time and had not (`start_by` of a pool's task).
+  not_started_in_time,
 };
 
 /// A cause and a text of the caller. One pointer; copies share the text.

@@ -41,10 +41,11 @@ class stop_callback_base {
 
   invoke_function invoke_;
   stop_callback_base* next_ = nullptr;
-  stop_callback_base** link_ = nullptr;
+  stop_callback_base* previous_ = nullptr;
   // Set by the destructor when it runs inside the callback itself.
   bool* gone_ = nullptr;
   sync::atomic<std::uint32_t> finished_{0};
+  bool listed_ = false;
 };
 
 } // namespace detail
@@ -64,7 +65,7 @@ class inplace_stop_source {
   [[nodiscard]] bool stop_requested() const noexcept {
     // Seq_cst: pairs with the store in request_stop, so that what happened before the request is
     // seen; and C3 of task_scope.hpp.
-    return (state_.load(std::memory_order_seq_cst) & requested) != 0;
+    return (word_.load(std::memory_order_seq_cst) & requested) != 0;
   }
 
   /// Requests stop and calls the registered callbacks on this thread, the newest first.
@@ -76,27 +77,28 @@ class inplace_stop_source {
   template <class>
   friend class inplace_stop_callback;
 
-  static constexpr std::uint32_t locked = 1;
-  static constexpr std::uint32_t requested = 2;
+  static constexpr std::uintptr_t locked = 1;
+  static constexpr std::uintptr_t requested = 2;
+  static constexpr std::uintptr_t pointer_mask = ~std::uintptr_t{3};
 
   /// Spins for the lock bit, which is held for a few instructions and never over user code.
-  /// \return the other bits.
-  std::uint32_t lock() const noexcept;
-  void unlock(std::uint32_t bits) const noexcept;
+  /// \return the word without it.
+  std::uintptr_t lock() const noexcept;
+  void unlock(std::uintptr_t word) const noexcept;
 
   /// \return false if stop had been requested already; then the callback is not registered.
   WEIR_API bool add(detail::stop_callback_base& callback) const noexcept;
   /// Waits while the callback runs on another thread.
   WEIR_API void remove(detail::stop_callback_base& callback) const noexcept;
 
-  mutable detail::sync::atomic<std::uint32_t> state_{0};
-  mutable detail::stop_callback_base* head_ = nullptr;
-  // While callbacks are called: which one, and on which thread. On that thread's stack.
+  // While callbacks are called: on which thread, which one, and those left. On that thread's stack.
   struct notification {
     const void* thread;
     detail::stop_callback_base* running;
+    detail::stop_callback_base* head;
   };
-  mutable notification* notification_ = nullptr;
+  // Besides the bits: the first callback; once stop was requested, the notification or nothing.
+  mutable detail::sync::atomic<std::uintptr_t> word_{0};
 };
 
 /// Tells whether stop was requested from its source; an empty token never does. One

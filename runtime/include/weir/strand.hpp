@@ -95,8 +95,9 @@ class strand {
     requires submittable<F, Args...>
   handle<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
     detail::require_open(engine_->home());
-    auto* const block =
-        detail::make_block(engine_->home(), std::forward<F>(f), std::forward<Args>(args)...);
+    detail::require_callable(f);
+    auto* const block = new detail::strand_block<detail::block_for<F, Args...>>(
+        *engine_, std::forward<F>(f), std::forward<Args>(args)...);
     try {
       engine_->submit(detail::this_thread(), *block);
     } catch (...) {

@@ -39,6 +39,8 @@ struct autoscale_options {
   pool_executor executor{};
   bool started = true;
   std::uint64_t time_every = 16;
+  bool ids = false;
+  std::optional<clock_source::duration> callback_timeout{};
   log_sink log{};
   std::string name{};
 };
@@ -58,7 +60,7 @@ class autoscale_pool : public detail::queued_pool<Queue> {
   autoscale_pool(runtime& on, const work_queue<Queue>& queue, autoscale_options options = {})
       : detail::queued_pool<Queue>(
             std::make_shared<detail::pool_engine>(on.scheduler(), queue.core(), options.time_every),
-            {std::move(options.name), std::move(options.log), options.executor}),
+            detail::settings_of("AutoscalePool", options)),
         scaler_(std::make_shared<detail::autoscaler>(this->shared_engine(), this->settings(),
                                                      checked(options))) {
     if (options.started)

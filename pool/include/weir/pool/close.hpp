@@ -3,6 +3,7 @@
 /// How a pool of system B is closed.
 #pragma once
 
+#include <weir/clock.hpp>
 #include <weir/pool/detail/engine.hpp>
 #include <weir/pool/log.hpp>
 #include <weir/pool/pool_executor.hpp>
@@ -14,6 +15,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace weir {
 
@@ -49,10 +52,23 @@ namespace detail {
 
 /// What a pool keeps beside its engine.
 struct pool_settings {
-  std::string name;
+  /// \param kind "FixedPool" or "AutoscalePool".
+  WEIR_API pool_settings(std::string_view kind, std::string_view name, log_sink sink,
+                         pool_executor on);
+  std::string str; // "FixedPool-0", or with the pool's name in the place of the number
   log_sink log;
   pool_executor executor;
+  bool ids = false;
+  std::optional<clock_source::duration> callback_timeout;
 };
+
+template <class Options>
+[[nodiscard]] pool_settings settings_of(std::string_view kind, Options& options) {
+  pool_settings made(kind, options.name, std::move(options.log), options.executor);
+  made.ids = options.ids;
+  made.callback_timeout = options.callback_timeout;
+  return made;
+}
 
 /// The waiting part of closing.
 WEIR_API task<close_report> finish_closing(std::shared_ptr<pool_engine> engine,

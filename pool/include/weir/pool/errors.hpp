@@ -4,7 +4,7 @@
 ///
 ///     weir::error
 ///     `- pool_error
-///        |- pool_is_closed, pool_is_locked, pool_still_unlocked
+///        |- pool_is_closed, pool_is_locked, pool_is_full, pool_still_unlocked
 ///        |- invalid_pool_option
 ///        |- task_ended: already_cancelled, already_ended
 ///        |- invalid_task_id: task_not_found
@@ -53,6 +53,13 @@ class WEIR_API pool_is_locked : public pool_error {
  public:
   pool_is_locked() : pool_error(errc::pool_locked, "Cannot start new tasks") {}
   ~pool_is_locked() override;
+};
+
+/// As many groups wait as the pool's `max_waiting_groups` allows, or others wait for their place.
+class WEIR_API pool_is_full : public pool_error {
+ public:
+  pool_is_full() : pool_error(errc::queue_full, "Too many groups wait for room in this pool") {}
+  ~pool_is_full() override;
 };
 
 /// `gather()` of a pool that may still get new tasks: `lock()` it before.

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,7 +37,14 @@ struct fixed_pool_options {
   /// Every how many tasks one is timed for `stats()`, rounded up to a power of two. 1: each. 0:
   /// none. Timing costs three looks at the clock.
   std::uint64_t time_every = 16;
-  /// Gets the pool's warnings.
+  /// Whether each task gets an id, for `cancel` and `cancel_all`. Costs a waiting task about 80
+  /// bytes, and a short lock of the pool when it is accepted and when it ends. Tasks with callbacks
+  /// or `start_by` have ids anyway. Ids are numbers from 0 in the order of acceptance; of ended
+  /// tasks nothing is kept.
+  bool ids = false;
+  /// How long a callback that is a coroutine may take. Then stop is requested of it.
+  std::optional<clock_source::duration> callback_timeout{};
+  /// Gets the pool's warnings, and the errors of callbacks.
   log_sink log{};
   std::string name{};
 };
@@ -63,7 +71,7 @@ class fixed_pool : public detail::queued_pool<Queue> {
   fixed_pool(runtime& on, const work_queue<Queue>& queue, fixed_pool_options options = {})
       : detail::queued_pool<Queue>(
             std::make_shared<detail::pool_engine>(on.scheduler(), queue.core(), options.time_every),
-            {std::move(options.name), std::move(options.log), options.executor}),
+            detail::settings_of("FixedPool", options)),
         size_(checked(options.size)) {
     if (options.started)
       this->engine().open(size_);

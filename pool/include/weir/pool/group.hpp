@@ -10,6 +10,7 @@
 #include <weir/task.hpp>
 
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -122,6 +123,10 @@ class group {
 
   /// The tasks that have started so far, in the order of their start.
   [[nodiscard]] std::vector<task_id> ids() const { return core_->ids_of(*state_); }
+
+  /// Why its arguments ended early: what reading them or making a task of one has thrown; null if
+  /// nothing has.
+  [[nodiscard]] std::exception_ptr error() const { return core_->error_of(*state_); }
 
   /// Waits until all tasks of the group have started, or no more will, and gives their ids. This is
   /// the early form of `apply` and `start`: `co_await pool.apply(...).started()`.

@@ -5,6 +5,7 @@
 
 #include <weir/pool/detail/front_queue.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/submit_options.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -12,21 +13,12 @@
 
 namespace weir {
 
-/// What can be said of a task for a pool without weights.
-struct submit_options {};
-
-/// What can be said of a task for a pool with weights.
-struct weighted_options {
-  /// Smaller is earlier. Any `int`.
-  int weight = 4;
-};
-
 /// Queue policy: tasks start in the order in which they were submitted, exactly for the tasks of
 /// one submitting thread; tasks of different threads may overtake each other.
 struct fifo {
   using options = submit_options;
-  using item = detail::pool_item;
-  static constexpr bool takes_packets = true;
+  using item = detail::plain_item;
+  static constexpr bool takes_words = true;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_fifo_queue();
   }
@@ -37,8 +29,8 @@ struct fifo {
 /// wait for ever.
 struct lifo {
   using options = submit_options;
-  using item = detail::pool_item;
-  static constexpr bool takes_packets = false;
+  using item = detail::plain_item;
+  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_lifo_queue();
   }
@@ -50,7 +42,7 @@ struct lifo {
 struct priority {
   using options = weighted_options;
   using item = detail::weighted_item;
-  static constexpr bool takes_packets = false;
+  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_priority_queue();
   }
@@ -62,7 +54,7 @@ template <class Q>
 concept queue_policy = std::derived_from<typename Q::item, detail::pool_item> &&
                        requires(const typename Q::options& o, typename Q::item& i) {
                          { Q::make_queue() } -> std::same_as<std::unique_ptr<detail::front_queue>>;
-                         { Q::takes_packets } -> std::convertible_to<bool>;
+                         { Q::takes_words } -> std::convertible_to<bool>;
                          Q::apply(o, i);
                        };
 

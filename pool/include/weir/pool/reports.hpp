@@ -31,7 +31,8 @@ enum class on_exception : std::uint8_t {
 
 /// What a pool does with an argument that cannot be turned into a task, because copying throws.
 enum class bad_args : std::uint8_t {
-  /// Logs an error and goes on with the next one; no id is used.
+  /// Logs an error and goes on with the next one; no id is used. (After `std::bad_alloc` as
+  /// `stop_group`: accepted tasks are not left out because there is no memory.)
   skip,
   /// Logs an error and starts no more tasks of the group.
   stop_group,

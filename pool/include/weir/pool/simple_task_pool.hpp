@@ -22,11 +22,16 @@ struct simple_task_pool_options {
   task_callback cancel_callback{};
   /// The others as in `task_pool_options`.
   std::size_t pool_size = unlimited;
+  std::size_t max_waiting_groups = unlimited;
   std::string name{};
   log_sink log{};
   std::size_t history = 65536;
   on_exception exceptions = on_exception::fail_fast;
   std::optional<std::chrono::nanoseconds> callback_timeout{};
+  /// For each task, as in `apply_options`.
+  std::optional<std::chrono::nanoseconds> timeout{};
+  weir::bad_args bad_args = weir::bad_args::skip;
+  std::optional<retry_options> retry{};
 };
 
 /// Starts and stops tasks of one callable with fixed arguments, which are copied for each task.
@@ -43,9 +48,7 @@ class simple_task_pool : public pool_base {
   simple_task_pool(runtime& on, F f, std::tuple<Args...> args = {},
                    simple_task_pool_options options = {})
       : pool_base(on, "SimpleTaskPool", split(options, f)), name_(detail::name_of_callable(f)),
-        f_(detail::without_name(std::move(f))), args_(std::move(args)),
-        end_callback_(std::move(options.end_callback)),
-        cancel_callback_(std::move(options.cancel_callback)) {
+        f_(detail::without_name(std::move(f))), args_(std::move(args)), each_(options_of(options)) {
     static_assert((std::copy_constructible<callable> && ... && std::copy_constructible<Args>),
                   "each task gets copies of the callable and its arguments");
   }
@@ -55,15 +58,16 @@ class simple_task_pool : public pool_base {
   [[nodiscard]] std::string_view func_name() const noexcept { return name_; }
 
   /// Starts `num` more tasks, as a group "start-group-<number>". Throws `pool_is_closed`,
-  /// `pool_is_locked`, `errc::stopped`, `std::bad_alloc`.
-  group<value_type> start(std::size_t num = 1) {
-    core().require_open();
-    apply_options options;
-    options.num = num;
-    options.end_callback = end_callback_;
-    options.cancel_callback = cancel_callback_;
-    return this->template start_repeated<value_type, callable, Args...>(
-        f_, args_, name_, "start-group-", std::move(options), true);
+  /// `pool_is_locked`, `pool_is_full`, `errc::stopped`, `std::bad_alloc`.
+  group<value_type> start(std::size_t num = 1) { return start_at(core().place(), num); }
+  /// In a place that was got by `admit` or `try_admit`.
+  group<value_type> start(admission place, std::size_t num = 1) {
+    return start_at(std::move(place).place_in(core()), num);
+  }
+  /// As `start`, but gives nothing in place of `pool_is_full`.
+  [[nodiscard]] std::optional<group<value_type>> try_start(std::size_t num = 1) {
+    auto place = core().try_place();
+    return place ? std::optional(start_at(std::move(*place), num)) : std::nullopt;
   }
 
   /// Requests stop of up to `num` running tasks, the newest first, tasks that were stopped before
@@ -75,11 +79,30 @@ class simple_task_pool : public pool_base {
   std::vector<task_id> stop_all(const stop_reason& reason = {}) { return stop(unlimited, reason); }
 
  private:
+  group<value_type> start_at(detail::group_place place, std::size_t num) {
+    apply_options options = each_;
+    options.num = num;
+    return this->template start_repeated<value_type, callable, Args...>(
+        std::move(place), f_, args_, name_, "start-group-", std::move(options), true);
+  }
+
+  static apply_options options_of(simple_task_pool_options& options) {
+    apply_options each;
+    each.end_callback = std::move(options.end_callback);
+    each.cancel_callback = std::move(options.cancel_callback);
+    each.timeout = options.timeout;
+    each.bad_args = options.bad_args;
+    if (options.retry)
+      detail::require_valid(*options.retry);
+    each.retry = std::move(options.retry);
+    return each;
+  }
   static detail::task_pool_settings split(simple_task_pool_options& options, const F& f) {
     if constexpr (!detail::is_named<F>)
       detail::require_callable(f);
     task_pool_options common;
     common.pool_size = options.pool_size;
+    common.max_waiting_groups = options.max_waiting_groups;
     common.name = std::move(options.name);
     common.log = std::move(options.log);
     common.history = options.history;
@@ -91,8 +114,7 @@ class simple_task_pool : public pool_base {
   const std::string name_;
   const callable f_;
   const std::tuple<Args...> args_;
-  const task_callback end_callback_;
-  const task_callback cancel_callback_;
+  const apply_options each_;
 };
 
 template <class F, class... Args>

@@ -100,6 +100,9 @@ struct pool_stats {
   std::uint64_t cancelled = 0;
   /// The sum of the last three.
   std::uint64_t ended = 0;
+  /// Attempts beyond the first ones of their tasks, for calls with `retry`. Tasks that are tried
+  /// again have started once and end once.
+  std::uint64_t retried = 0;
 
   /// How long tasks waited from their acceptance until they came into a slot, and how long they
   /// then held it, suspensions included, by the runtime's clock. A pool may measure only every

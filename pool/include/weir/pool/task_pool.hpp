@@ -4,6 +4,7 @@
 /// time. For people who come from Python's asyncio-taskpool: docs/asyncio-taskpool.md.
 #pragma once
 
+#include <weir/pool/admission.hpp>
 #include <weir/pool/callback.hpp>
 #include <weir/pool/detail/pool_call.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
@@ -12,6 +13,7 @@
 #include <weir/pool/log.hpp>
 #include <weir/pool/named.hpp>
 #include <weir/pool/reports.hpp>
+#include <weir/pool/retry.hpp>
 #include <weir/pool/stats.hpp>
 #include <weir/runtime.hpp>
 
@@ -41,6 +43,10 @@ inline constexpr std::size_t unlimited = SIZE_MAX;
 struct task_pool_options {
   /// Tasks that may run at once; a suspended coroutine counts. 0: none starts.
   std::size_t pool_size = unlimited;
+  /// How many groups may wait: those that have not started all of their tasks, however many that
+  /// are (`num` and arguments that are not read yet cost next to nothing); at least 1. When there
+  /// are as many, new calls are refused or wait, see `pool_base::admit`.
+  std::size_t max_waiting_groups = unlimited;
   /// Stands in the pool's name in place of its number.
   std::string name{};
   /// Gets the log lines.
@@ -69,6 +75,8 @@ struct apply_options {
   /// A task whose turn comes later is cancelled by `stop_cause::timed_out` unstarted.
   std::optional<clock_source::time_point> start_by{};
   weir::bad_args bad_args = weir::bad_args::skip;
+  /// Calls tasks that have thrown again; none by default. Callable and arguments must be copyable.
+  std::optional<retry_options> retry{};
 };
 
 /// How to start a task for each argument.
@@ -86,6 +94,7 @@ struct map_options {
   std::optional<std::chrono::nanoseconds> timeout{};
   std::optional<clock_source::time_point> start_by{};
   weir::bad_args bad_args = weir::bad_args::skip;
+  std::optional<retry_options> retry{};
 };
 
 /// What all pools of groups have. Not for direct use.
@@ -122,6 +131,31 @@ class WEIR_API pool_base {
   void lock() { core_->lock(); }
   /// Takes new tasks again, unless the pool is closed.
   void unlock() { core_->unlock(); }
+
+  /// How many groups have not started all of their tasks.
+  [[nodiscard]] std::size_t num_waiting_groups() const { return core_->snapshot().waiting_groups; }
+  /// How many may.
+  [[nodiscard]] std::size_t max_waiting_groups() const noexcept {
+    return core_->settings().max_waiting_groups;
+  }
+  /// Awaiting it gives the `admission` of one more group, waiting for it while `max_waiting_groups`
+  /// wait; first come, first served, and nobody overtakes. `lock()` ends the waits by
+  /// `pool_is_locked`. A task of this pool that waits here may wait for itself: its room may be
+  /// what the groups wait for.
+  ///
+  ///     auto place = co_await pool.admit();
+  ///     auto group = pool.map(std::move(place), work, std::move(arguments));
+  ///
+  /// Throws `pool_is_closed`, `pool_is_locked`, `task_cancelled`; the arguments are not in it yet.
+  [[nodiscard]] detail::place_wait admit() noexcept { return detail::place_wait(core_); }
+  /// The same without waiting: nothing if as many groups wait, or others wait for their place.
+  [[nodiscard]] std::optional<admission> try_admit() {
+    auto place = core_->try_place();
+    if (!place)
+      return std::nullopt;
+    place->taken_over();
+    return std::optional<admission>(std::in_place, core_);
+  }
 
   /// Tasks that have started and were neither cancelled nor have ended.
   [[nodiscard]] std::size_t num_running() const { return core_->snapshot().running; }
@@ -200,8 +234,11 @@ class WEIR_API pool_base {
   }
 
   template <class T, class F, class... Args>
-  group<T> start_repeated(F f, std::tuple<Args...> args, std::string function,
-                          const std::string& stem, apply_options options, bool simple) {
+  group<T> start_repeated(detail::group_place place, F f, std::tuple<Args...> args,
+                          std::string function, const std::string& stem, apply_options options,
+                          bool simple) {
+    if (options.retry && !(std::copy_constructible<F> && ... && std::copy_constructible<Args>))
+      throw invalid_pool_option("retry needs a callable and arguments that can be copied");
     if (options.num > 1 && !(std::copy_constructible<F> && ... && std::copy_constructible<Args>))
       throw invalid_pool_option("num is " + std::to_string(options.num) +
                                 ", but a callable or argument that cannot be copied serves one "
@@ -214,17 +251,18 @@ class WEIR_API pool_base {
     auto results = std::make_unique<detail::typed_results<T>>();
     auto source = std::make_unique<detail::repeat_source<T, F, Args...>>(
         std::move(f), std::move(function), *results, std::move(args), options.num);
-    return opened<T>(std::move(settings), std::move(source), std::move(results),
+    return opened<T>(place, std::move(settings), std::move(source), std::move(results),
                      std::move(options.group_name), stem);
   }
 
   template <class T>
-  group<T> opened(detail::group_settings settings, std::unique_ptr<detail::task_source> source,
+  group<T> opened(detail::group_place& place, detail::group_settings settings,
+                  std::unique_ptr<detail::task_source> source,
                   std::unique_ptr<detail::group_results> results, std::string name,
                   std::string_view stem) {
     auto state = std::make_shared<detail::pool_group>(std::move(settings), std::move(source),
                                                       std::move(results));
-    return group<T>(core_, core_->open_group(std::move(state), std::move(name), stem));
+    return group<T>(core_, core_->open_group(place, std::move(state), std::move(name), stem));
   }
 
   template <class Options>
@@ -235,6 +273,9 @@ class WEIR_API pool_base {
     settings.timeout = options.timeout;
     settings.start_by = options.start_by;
     settings.policy = options.bad_args;
+    if (options.retry)
+      detail::require_valid(*options.retry);
+    settings.retry = std::move(options.retry);
   }
 
   [[nodiscard]] detail::task_pool_core& core() const noexcept { return *core_; }
@@ -275,26 +316,47 @@ class WEIR_API task_pool : public pool_base {
 
   /// Starts `options.num` tasks `f(args...)`.
   ///
-  /// Throws `pool_is_closed`, `pool_is_locked`, `task_group_already_exists`, `errc::stopped`,
-  /// `errc::empty_callable`, `std::bad_alloc`, and what copying throws.
+  /// Throws `pool_is_closed`, `pool_is_locked`, `pool_is_full`, `task_group_already_exists`,
+  /// `errc::stopped`, `errc::empty_callable`, `std::bad_alloc` if there is no memory for the group
+  /// or its first task, and what copying throws. (Without memory for a later task the group ends
+  /// early, which `gather` reports.)
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
   group<submit_result_t<detail::without_name_t<F>, Args...>> apply(F&& f, std::tuple<Args...> args,
                                                                    apply_options options = {}) {
-    core().require_open();
-    core().require_unknown(options.group_name);
-    std::string function = detail::name_of_callable(f);
-    const std::string stem = "apply-" + function + "-group-";
-    auto callable = detail::without_name(std::forward<F>(f));
-    detail::require_callable(callable);
-    return this->start_repeated<submit_result_t<detail::without_name_t<F>, Args...>,
-                                detail::without_name_t<F>, Args...>(
-        std::move(callable), std::move(args), std::move(function), stem, std::move(options), false);
+    return apply_at(core().place(), std::forward<F>(f), std::move(args), std::move(options));
   }
   template <class F>
     requires submittable<detail::without_name_t<F>>
   auto apply(F&& f, apply_options options = {}) {
     return apply(std::forward<F>(f), std::tuple<>(), std::move(options));
+  }
+  /// In a place that was got by `admit` or `try_admit`.
+  template <class F, class... Args>
+    requires submittable<detail::without_name_t<F>, Args...>
+  auto apply(admission place, F&& f, std::tuple<Args...> args, apply_options options = {}) {
+    return apply_at(std::move(place).place_in(core()), std::forward<F>(f), std::move(args),
+                    std::move(options));
+  }
+  template <class F>
+    requires submittable<detail::without_name_t<F>>
+  auto apply(admission place, F&& f, apply_options options = {}) {
+    return apply(std::move(place), std::forward<F>(f), std::tuple<>(), std::move(options));
+  }
+  /// As `apply`, but gives nothing in place of `pool_is_full`; then all arguments are untouched.
+  template <class F, class... Args>
+    requires submittable<detail::without_name_t<F>, Args...>
+  [[nodiscard]] std::optional<group<submit_result_t<detail::without_name_t<F>, Args...>>>
+  try_apply(F&& f, std::tuple<Args...>&& args, apply_options&& options = {}) {
+    auto place = core().try_place();
+    if (!place)
+      return std::nullopt;
+    return apply_at(std::move(*place), std::forward<F>(f), std::move(args), std::move(options));
+  }
+  template <class F>
+    requires submittable<detail::without_name_t<F>>
+  [[nodiscard]] auto try_apply(F&& f, apply_options&& options = {}) {
+    return try_apply(std::forward<F>(f), std::tuple<>(), std::move(options));
   }
 
   /// Starts `f(element)` for each element of `arguments`, at most `num_concurrent` at a time. The
@@ -307,23 +369,69 @@ class WEIR_API task_pool : public pool_base {
   /// `invalid_pool_option` for a `num_concurrent` of 0.
   template <class F, class R>
   auto map(F&& f, R&& arguments, map_options options = {}) {
-    return start_range<detail::stars::none>("map-", std::forward<F>(f), std::forward<R>(arguments),
-                                            std::move(options));
+    return start_range<detail::stars::none>(core().place(), std::forward<F>(f),
+                                            std::forward<R>(arguments), std::move(options));
+  }
+  /// In a place that was got by `admit` or `try_admit`.
+  template <class F, class R>
+  auto map(admission place, F&& f, R&& arguments, map_options options = {}) {
+    return start_range<detail::stars::none>(std::move(place).place_in(core()), std::forward<F>(f),
+                                            std::forward<R>(arguments), std::move(options));
+  }
+  /// As `map`, but gives nothing in place of `pool_is_full`; then all arguments are untouched.
+  template <class F, class R>
+  [[nodiscard]] auto try_map(F&& f, R&& arguments, map_options&& options = {}) {
+    return try_start_range<detail::stars::none>(std::forward<F>(f), std::forward<R>(arguments),
+                                                options);
   }
   /// The same with tuples of arguments: `f(elements of the tuple...)`.
   template <class F, class R>
   auto starmap(F&& f, R&& arguments, map_options options = {}) {
-    return start_range<detail::stars::one>("starmap-", std::forward<F>(f),
+    return start_range<detail::stars::one>(core().place(), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
+  }
+  template <class F, class R>
+  auto starmap(admission place, F&& f, R&& arguments, map_options options = {}) {
+    return start_range<detail::stars::one>(std::move(place).place_in(core()), std::forward<F>(f),
+                                           std::forward<R>(arguments), std::move(options));
+  }
+  template <class F, class R>
+  [[nodiscard]] auto try_starmap(F&& f, R&& arguments, map_options&& options = {}) {
+    return try_start_range<detail::stars::one>(std::forward<F>(f), std::forward<R>(arguments),
+                                               options);
   }
   /// The same with structures that stand for named arguments: `f(structure)`.
   template <class F, class R>
   auto doublestarmap(F&& f, R&& arguments, map_options options = {}) {
-    return start_range<detail::stars::two>("doublestarmap-", std::forward<F>(f),
+    return start_range<detail::stars::two>(core().place(), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
+  }
+  template <class F, class R>
+  auto doublestarmap(admission place, F&& f, R&& arguments, map_options options = {}) {
+    return start_range<detail::stars::two>(std::move(place).place_in(core()), std::forward<F>(f),
+                                           std::forward<R>(arguments), std::move(options));
+  }
+  template <class F, class R>
+  [[nodiscard]] auto try_doublestarmap(F&& f, R&& arguments, map_options&& options = {}) {
+    return try_start_range<detail::stars::two>(std::forward<F>(f), std::forward<R>(arguments),
+                                               options);
   }
 
  private:
+  template <class F, class... Args>
+  group<submit_result_t<detail::without_name_t<F>, Args...>>
+  apply_at(detail::group_place place, F&& f, std::tuple<Args...> args, apply_options options) {
+    core().require_unknown(options.group_name);
+    std::string function = detail::name_of_callable(f);
+    const std::string stem = "apply-" + function + "-group-";
+    auto callable = detail::without_name(std::forward<F>(f));
+    detail::require_callable(callable);
+    return this->start_repeated<submit_result_t<detail::without_name_t<F>, Args...>,
+                                detail::without_name_t<F>, Args...>(
+        std::move(place), std::move(callable), std::move(args), std::move(function), stem,
+        std::move(options), false);
+  }
+
   template <class F, class Element>
   struct star_result;
   template <class F, class... Args>
@@ -357,8 +465,25 @@ class WEIR_API task_pool : public pool_base {
       return std::type_identity<detail::async_source<T, Stars, F, Kept>>();
   }
 
+  static constexpr std::string_view prefix_of(detail::stars stars) {
+    constexpr std::string_view prefixes[] = {"map-", "starmap-", "doublestarmap-"};
+    return prefixes[static_cast<std::size_t>(stars)];
+  }
+
   template <detail::stars Stars, class F, class R>
-  auto start_range(std::string_view prefix, F&& f, R&& arguments, map_options options) {
+  auto try_start_range(F&& f, R&& arguments, map_options& options) {
+    using made =
+        decltype(start_range<Stars>(std::declval<detail::group_place>(), std::forward<F>(f),
+                                    std::forward<R>(arguments), map_options()));
+    auto place = core().try_place();
+    return place ? std::optional<made>(start_range<Stars>(std::move(*place), std::forward<F>(f),
+                                                          std::forward<R>(arguments),
+                                                          std::move(options)))
+                 : std::nullopt;
+  }
+
+  template <detail::stars Stars, class F, class R>
+  auto start_range(detail::group_place place, F&& f, R&& arguments, map_options options) {
     using callable = detail::without_name_t<F>;
     using kept = std::decay_t<R>;
     using range = detail::kept_range_t<kept>;
@@ -369,13 +494,14 @@ class WEIR_API task_pool : public pool_base {
     using element = typename decltype(element_of<kept>())::type;
     using value = typename decltype(result_of<callable, element, Stars>())::type;
     using source = typename decltype(source_of<value, Stars, callable, kept>())::type;
-    core().require_open();
     const auto limit = options.group_size.value_or(options.num_concurrent);
     if (limit == 0)
       throw invalid_pool_option("`num_concurrent` must be a positive integer.");
     core().require_unknown(options.group_name);
     std::string function = detail::name_of_callable(f);
-    const std::string stem = std::string(prefix) + function + "-group-";
+    const std::string stem = std::string(prefix_of(Stars)) + function + "-group-";
+    if (!std::copy_constructible<element> && options.retry)
+      throw invalid_pool_option("retry needs arguments that can be copied");
     detail::group_settings settings;
     settings.num_concurrent = limit;
     if constexpr (std::ranges::sized_range<range>)
@@ -386,7 +512,7 @@ class WEIR_API task_pool : public pool_base {
     auto results = std::make_unique<detail::typed_results<value>>();
     auto from = std::make_unique<source>(std::move(call), std::move(function), *results,
                                          std::forward<R>(arguments));
-    return opened<value>(std::move(settings), std::move(from), std::move(results),
+    return opened<value>(place, std::move(settings), std::move(from), std::move(results),
                          std::move(options.group_name), stem);
   }
 

@@ -30,10 +30,14 @@ struct job {
   run_function run;
 };
 
-/// A job that a pool or strand has accepted, with a link for threads that have to drop several.
+/// A job that a pool or strand has accepted, with a link for whoever holds several: a pool's queue,
+/// then the runtime's list of tasks that wait, or a thread that has to drop them.
 struct accepted_job : job {
   using job::job;
-  accepted_job* next_dropped = nullptr;
+  union {
+    accepted_job* next_job = nullptr;
+    void* next_item; // of a pool's queue
+  };
 };
 
 /// Hands an exception that nobody waits for to the runtime of the calling worker.

@@ -5,6 +5,7 @@
 
 #include <weir/error.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -78,6 +79,10 @@ class result {
     ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
     kind_ = kind::cancelled;
   }
+
+  /// Room for something of the owner's, which must be gone before there is an outcome.
+  static constexpr std::size_t lent_size = sizeof(void*);
+  [[nodiscard]] std::byte* lend() noexcept { return lent_; }
 
   [[nodiscard]] bool has_value() const noexcept { return kind_ == kind::value; }
   [[nodiscard]] bool failed() const noexcept { return kind_ == kind::error; }
@@ -182,6 +187,7 @@ class result {
     stored value_;
     std::exception_ptr error_;
     stop_reason reason_;
+    alignas(void*) std::byte lent_[lent_size];
   };
   kind kind_ = kind::empty;
 };

@@ -57,6 +57,7 @@ class sink_ref {
     if (sink_ != nullptr && sink_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
       delete sink_;
   }
+  [[nodiscard]] error_sink* give_up() noexcept { return std::exchange(sink_, nullptr); }
   [[nodiscard]] explicit operator bool() const noexcept { return sink_ != nullptr; }
   error_sink& operator*() const noexcept { return *sink_; }
   error_sink* operator->() const noexcept { return sink_; }

@@ -24,11 +24,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace weir::detail {
 
 class WEIR_API strand_engine final : public accepted_job,
-                                     public end_hook,
                                      public std::enable_shared_from_this<strand_engine> {
  public:
   explicit strand_engine(scheduler& home) noexcept;
@@ -40,7 +40,7 @@ class WEIR_API strand_engine final : public accepted_job,
 
   /// Appends a posted callable. Throws `std::bad_alloc`; then `posted` is untouched.
   void post(thread_state& thread, job& posted);
-  /// Appends a submitted task. Throws as `post`.
+  /// Appends a submitted task, a `strand_block` of this strand. Throws as `post`.
   void submit(thread_state& thread, task_block& task);
 
   /// A coroutine that waits for a section of its own, and its place in the queue.
@@ -65,8 +65,8 @@ class WEIR_API strand_engine final : public accepted_job,
   /// Whether the calling code has the turn.
   [[nodiscard]] bool on_strand() const noexcept;
 
-  void slot_freed(thread_state& thread) noexcept override;
-  void task_published(thread_state& thread) noexcept override;
+  /// By a submitted task at its end.
+  void task_published(thread_state& thread) noexcept;
 
  private:
   enum class kind : std::uint8_t { nothing, posted, task, section };
@@ -106,6 +106,20 @@ class WEIR_API strand_engine final : public accepted_job,
   std::uint64_t taken_ = 0;
   ring_buffer<item> items_;
   std::shared_ptr<strand_engine> keep_alive_;
+};
+
+/// The control block of a task that was submitted to a strand.
+template <class Block>
+class strand_block final : public Block {
+ public:
+  template <class... Parts>
+  explicit strand_block(strand_engine& strand, Parts&&... parts)
+      : Block(strand.home(), std::forward<Parts>(parts)...), strand_(&strand) {}
+
+ private:
+  void task_published(thread_state& thread) noexcept override { strand_->task_published(thread); }
+
+  strand_engine* strand_;
 };
 
 } // namespace weir::detail

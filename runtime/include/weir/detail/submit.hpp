@@ -8,7 +8,10 @@
 #include <weir/task.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <functional>
+#include <memory>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <tuple>
@@ -149,7 +152,8 @@ decltype(auto) invoke_bound(stop_bridge_for<F, Args...>& bridge, task_scope& sco
 template <class T>
 class result_block : public task_block {
  public:
-  result<T> outcome;
+  // What derived classes add may begin in its last word.
+  [[no_unique_address]] result<T> outcome;
 
  protected:
   using task_block::task_block;
@@ -244,6 +248,12 @@ class bound_call {
         },
         *parts_);
   }
+  /// One that has not been called yet, with copies.
+  [[nodiscard]] bound_call copy() const {
+    return std::apply(
+        [](const F& f, const Args&... args) { return bound_call(std::in_place, f, args...); },
+        *parts_);
+  }
   void reset() noexcept {
     parts_.reset();
     bridge_.reset();
@@ -258,14 +268,77 @@ class bound_call {
   [[no_unique_address]] stop_bridge_for<F, Args...> bridge_;
 };
 
+/// A callable and its arguments of a word at the most, kept where the outcome will be.
+template <class F, class... Args>
+class lent_call {
+  using parts = std::tuple<F, Args...>;
+
+ public:
+  template <class T>
+  static constexpr bool fits =
+      sizeof(parts) <= result<T>::lent_size && alignof(parts) <= alignof(void*) &&
+      std::is_nothrow_move_constructible_v<parts> && std::is_nothrow_destructible_v<F> &&
+      (std::is_nothrow_destructible_v<Args> && ...) && !takes_std_stop_token<F, Args...>;
+
+  lent_call() noexcept {}
+  lent_call(const lent_call&) = delete;
+  lent_call& operator=(const lent_call&) = delete;
+
+  template <class T, class G, class... As>
+  void emplace(result<T>& place, G&& f, As&&... args) {
+    ::new (static_cast<void*>(place.lend())) parts(std::forward<G>(f), std::forward<As>(args)...);
+    there_ = true;
+  }
+  template <class T>
+  void reset(result<T>& place) noexcept {
+    if (std::exchange(there_, false))
+      std::destroy_at(&get(place));
+  }
+  /// Moved out, so that there is room for the outcome.
+  template <class T>
+  [[nodiscard]] parts take(result<T>& place) noexcept {
+    parts taken(std::move(get(place)));
+    reset(place);
+    return taken;
+  }
+  static decltype(auto) call(parts& taken, task_scope& scope) {
+    return std::apply(
+        [&](F& f, Args&... args) -> decltype(auto) {
+          stop_bridge bridge;
+          return invoke_bound<F, Args...>(bridge, scope, f, args...);
+        },
+        taken);
+  }
+
+ private:
+  template <class T>
+  static parts& get(result<T>& place) noexcept {
+    return *std::launder(reinterpret_cast<parts*>(place.lend()));
+  }
+
+  bool there_ = false;
+};
+
 /// `submit(f, args...)` where `f` returns a plain value.
 template <class T, class F, class... Args>
 class call_block : public result_block<T> {
+  static constexpr bool lends = lent_call<F, Args...>::template fits<T>;
+
  public:
   template <class G, class... As>
   explicit call_block(scheduler& home, G&& f, As&&... args)
+    requires(!lends)
       : result_block<T>(home, &run_call),
         call_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {}
+  template <class G, class... As>
+  explicit call_block(scheduler& home, G&& f, As&&... args)
+    requires(lends)
+      : result_block<T>(home, &run_call) {
+    call_.emplace(this->outcome, std::forward<G>(f), std::forward<As>(args)...);
+  }
+
+ protected:
+  ~call_block() override { reset_call(); }
 
  private:
   static void run_call(job& job, thread_state& thread) noexcept {
@@ -273,27 +346,47 @@ class call_block : public result_block<T> {
     if (!self.begin(thread))
       return;
     try {
-      if constexpr (std::is_void_v<T>) {
-        self.call_(self.scope());
-        self.outcome.emplace();
-      } else {
-        self.outcome.emplace(self.call_(self.scope()));
-      }
+      self.call();
     } catch (const task_cancelled& cancelled) {
       self.outcome.set_cancelled(cancelled.reason());
     } catch (...) {
       self.outcome.set_error(std::current_exception());
     }
-    self.call_.reset();
+    self.reset_call();
     self.complete(thread);
   }
 
+  void call() {
+    if constexpr (lends) {
+      auto taken = call_.take(this->outcome);
+      if constexpr (std::is_void_v<T>) {
+        call_.call(taken, this->scope());
+        this->outcome.emplace();
+      } else {
+        this->outcome.emplace(call_.call(taken, this->scope()));
+      }
+    } else if constexpr (std::is_void_v<T>) {
+      call_(this->scope());
+      this->outcome.emplace();
+    } else {
+      this->outcome.emplace(call_(this->scope()));
+    }
+  }
+
+  void reset_call() noexcept {
+    if constexpr (lends)
+      call_.reset(this->outcome);
+    else
+      call_.reset();
+  }
+
   void discard(stop_reason reason) noexcept override {
-    call_.reset();
+    reset_call();
     this->outcome.set_cancelled(std::move(reason));
   }
 
-  bound_call<F, Args...> call_;
+  [[no_unique_address]] std::conditional_t<lends, lent_call<F, Args...>, bound_call<F, Args...>>
+      call_;
 };
 
 /// `submit(f, args...)` where `f` returns a `task<T>`. The callable lives until the coroutine has

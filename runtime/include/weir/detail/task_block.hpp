@@ -15,12 +15,16 @@
 #include <weir/detail/task_scope.hpp>
 #include <weir/error.hpp>
 
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <exception>
+#include <limits>
 
 namespace weir::detail {
 
 class task_block;
+class tracked_task;
 
 /// A suspended coroutine that waits for something: what to run, and where.
 struct waiter {
@@ -35,24 +39,7 @@ struct waiter {
   }
 };
 
-/// Somebody who follows a task's end: a pool.
-class end_hook {
- public:
-  /// Called on the worker after the task's callable was destroyed, before its outcome is published.
-  virtual void slot_freed(thread_state& thread) noexcept = 0;
-  /// Called on the worker after the outcome was published; the hook may be gone when it returns.
-  virtual void task_published(thread_state& thread) noexcept = 0;
-  /// Called by whoever cancels a task that has not started, before its outcome is published. The
-  /// two calls above follow when the task has left its queue.
-  virtual void ended_unstarted(thread_state&) noexcept {}
-  /// Whether the task runs in a slot of what `owner` stands for.
-  [[nodiscard]] virtual bool belongs_to(const void* owner) const noexcept { return owner == this; }
-
- protected:
-  ~end_hook() = default;
-};
-
-class WEIR_API task_block : public accepted_job {
+class WEIR_API task_block : public accepted_job, protected task_scope {
  public:
   task_block(const task_block&) = delete;
   task_block& operator=(const task_block&) = delete;
@@ -63,17 +50,31 @@ class WEIR_API task_block : public accepted_job {
   }
 
   /// The runtime that has accepted the task.
-  [[nodiscard]] scheduler& home() const noexcept { return *home_; }
-  [[nodiscard]] task_scope& scope() noexcept { return scope_; }
-  void set_hook(end_hook& hook) noexcept { hook_ = &hook; }
-  /// Whether this is a task of the pool that `owner` stands for.
-  [[nodiscard]] bool belongs_to(const void* owner) const noexcept {
-    return hook_ != nullptr && hook_->belongs_to(owner);
+  [[nodiscard]] scheduler& home() const noexcept { return *reinterpret_cast<scheduler*>(origin_); }
+  [[nodiscard]] task_scope& scope() noexcept { return *this; }
+  /// The task of a root's scope.
+  [[nodiscard]] static task_block& of(task_scope& root) noexcept {
+    return static_cast<task_block&>(root);
   }
+  /// Whether this is a task of the pool that `owner` stands for, and runs in one of its slots.
+  [[nodiscard]] virtual bool belongs_to(const void* /*owner*/) noexcept { return false; }
+  /// Of a pool: what the task has besides, see tracked_task.hpp.
+  [[nodiscard]] virtual tracked_task* tracked_part() noexcept { return nullptr; }
 
   [[nodiscard]] bool done() const noexcept {
     // Acquire: pairs with the release half of the exchange in publish; the outcome is seen.
     return (waiter_.load(std::memory_order_acquire) & done_bit) != 0;
+  }
+
+  /// Of a pool: since when the task waits, by the runtime's clock in nanoseconds.
+  static constexpr std::int64_t no_stamp = std::numeric_limits<std::int64_t>::min();
+  void stamp(std::int64_t since) noexcept {
+    // Relaxed, as below: who starts the task has got it from who stamped it; who cancels it just
+    // then makes it "none".
+    last_.store(stamp_word(since), std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::int64_t stamp() const noexcept {
+    return static_cast<std::int64_t>(last_.load(std::memory_order_relaxed) ^ stamp_word(0));
   }
 
   /// Registers the one coroutine that awaits the task.
@@ -90,7 +91,7 @@ class WEIR_API task_block : public accepted_job {
 
   /// Throws `errc::forked` in a process that was forked from the task's.
   void require_not_forked() const {
-    if (process_ != sync::process_id())
+    if (process() != sync::process_id())
       throw_forked(); // the runtime itself may be gone by now
   }
 
@@ -99,9 +100,8 @@ class WEIR_API task_block : public accepted_job {
 
   /// Somebody has taken the outcome; it is not reported as unseen any more.
   void mark_observed() noexcept {
-    if (sink_)
-      error_sink::count(sink_->awaited);
-    sink_ = {};
+    if (const sink_ref sink = take_sink())
+      error_sink::count(sink->awaited);
   }
 
   /// Takes a share of the block for somebody who knows that it is still there.
@@ -112,20 +112,31 @@ class WEIR_API task_block : public accepted_job {
       delete this;
   }
 
+  // By a derived class that completes its task itself.
+  /// The outcome stands now.
+  void publish_later(thread_state& thread) noexcept;
+  /// Afterwards, unless the task never started. The block may be gone then.
+  void retire_later(thread_state& thread) noexcept { retire(thread); }
+
   /// Ends a block that was refused before anybody else saw it.
   void discard_unsubmitted() noexcept { delete this; }
 
  protected:
-  task_block(scheduler& home, run_function first) noexcept
-      : accepted_job(first), home_(&home), scope_(home, *this) {}
+  task_block(scheduler& home, run_function first) noexcept : accepted_job(first), task_scope(home) {
+    auto id = static_cast<std::uint32_t>(sync::process_id());
+    for (auto& byte : process_) {
+      byte = static_cast<std::uint8_t>(id);
+      id >>= 8;
+    }
+  }
   virtual ~task_block();
 
   /// The first step of running the task. \return false if it must not start; then it has ended, and
   /// nothing more is to be done.
   [[nodiscard]] bool begin(thread_state& thread) noexcept {
-    const auto claimed = scope_.claim_start(thread.home == home_);
-    if (claimed == task_scope::claim::started && !thread.discarding && !scope_.stop_requested()) {
-      thread.current = &scope_;
+    const auto claimed = claim_start(thread.home == &home());
+    if (claimed == task_scope::claim::started && !thread.discarding && !stop_requested()) {
+      thread.current = this;
       return true;
     }
     drop(thread, claimed);
@@ -141,6 +152,19 @@ class WEIR_API task_block : public accepted_job {
 
   /// The task's exception if its outcome is one, for reporting.
   virtual std::exception_ptr failure() noexcept = 0;
+
+  // For whoever follows a task's end: a pool, a strand.
+  /// Called on the worker after the task's callable was destroyed, before its outcome is published
+  /// if the task has started.
+  /// \return false if a task that has started is completed by the callee, with `publish_later` and
+  /// `retire_later`.
+  virtual bool slot_freed(thread_state& /*thread*/, bool /*started*/) noexcept { return true; }
+  /// Called on the worker after the outcome was published.
+  virtual void task_published(thread_state& /*thread*/) noexcept {}
+  /// Called by whoever cancels a task that has not started, before its outcome is published. The
+  /// two calls above follow when the task has left its queue.
+  /// \return false if the callee publishes the outcome, with `publish_later`.
+  virtual bool ended_unstarted(thread_state& /*thread*/) noexcept { return true; }
 
  private:
   friend class task_scope;
@@ -166,19 +190,49 @@ class WEIR_API task_block : public accepted_job {
 
   void report_unseen() noexcept;
 
-  scheduler* home_;
-  end_hook* hook_ = nullptr;
-  // Set when the task has failed; a handle may find nobody looked after the runtime is gone.
-  sink_ref sink_;
-  task_scope scope_;
-  // Of the runtime's list of tasks that wait, see live_tasks.hpp.
-  task_block* next_live_ = nullptr;
-  task_block** live_link_ = nullptr;
-  sync::atomic<std::uintptr_t> waiter_{0};
+  static constexpr std::uint64_t stamp_word(std::int64_t since) noexcept {
+    return static_cast<std::uint64_t>(since) ^ static_cast<std::uint64_t>(no_stamp);
+  }
+  [[nodiscard]] int process() const noexcept {
+    return process_[0] | process_[1] << 8 | process_[2] << 16;
+  }
+  /// Only of a task that has ended.
+  [[nodiscard]] sink_ref take_sink() noexcept {
+    // Relaxed: publishing has ordered it.
+    if (last_.load(std::memory_order_relaxed) == 0)
+      return sink_ref();
+    return sink_ref(reinterpret_cast<error_sink*>(last_.exchange(0, std::memory_order_relaxed)));
+  }
+  void set_sink(sink_ref sink) noexcept {
+    last_.store(reinterpret_cast<std::uintptr_t>(sink.give_up()), std::memory_order_relaxed);
+  }
+  /// The half of `waiter_` with its bits, for sleeping threads.
+  [[nodiscard]] const sync::atomic<std::uint32_t>& wake_word() const noexcept {
+    static_assert(std::endian::native == std::endian::little);
+    const void* const half = &waiter_; // only its address goes to the system
+    return *static_cast<const sync::atomic<std::uint32_t>*>(half);
+  }
+
+  // Follows the scope's last byte. Linux has less than 2^22 processes.
+  std::array<std::uint8_t, 3> process_;
   sync::atomic<std::uint32_t> references_{2};
-  sync::atomic<std::uint32_t> wake_word_{0};
-  const int process_ = sync::process_id();
-  std::uint32_t live_shard_ = 0; // of the same list
+  sync::atomic<std::uintptr_t> waiter_{0};
+  // One after the other: a pool's stamp, while the task waits there; the place in the runtime's
+  // list of tasks that wait, an accepted_job**, see live_tasks.hpp; the error_sink of one that has
+  // failed, since a handle may find that nobody looked after the runtime is gone.
+  sync::atomic<std::uint64_t> last_{0};
 };
+
+static_assert(sizeof(void*) != 8 || sizeof(task_block) == 96,
+              "a million tasks that wait in a pool cost this each");
+
+task_block& task_scope::root() const noexcept {
+  return is_child() ? *reinterpret_cast<task_block*>(origin_ & ~child_bit)
+                    : task_block::of(const_cast<task_scope&>(*this));
+}
+
+std::uintptr_t task_scope::origin_of_child() const noexcept {
+  return reinterpret_cast<std::uintptr_t>(&root()) | child_bit;
+}
 
 } // namespace weir::detail

@@ -107,11 +107,10 @@ class suspension {
 /// A runtime to go on at, a stop state, a request context, and the coroutine that waits.
 class WEIR_API task_scope {
  public:
-  /// For the root task `root` of `home`.
-  task_scope(scheduler& home, task_block& root) noexcept
-      : home_(&home), root_(&root),
-        context_(context_ref::of(current_context(this_thread())).give_up()), wait_(not_started),
-        child_(false) {}
+  /// For a root task of `home`, of which it is a base.
+  explicit task_scope(scheduler& home) noexcept
+      : home_(&home), origin_(reinterpret_cast<std::uintptr_t>(&home)),
+        context_(context_ref::of(current_context(this_thread())).give_up()), wait_(not_started) {}
   /// For a child of `parent`, which waits for its end. `context` is that of whoever makes it: the
   /// parent, or in a task group another child.
   struct child_of {
@@ -119,8 +118,8 @@ class WEIR_API task_scope {
     context_node* context;
   };
   explicit task_scope(child_of child) noexcept
-      : home_(child.parent.home_), root_(child.parent.root_),
-        context_(context_ref::of(child.context).give_up()), wait_(0), child_(true) {}
+      : home_(child.parent.home_), origin_(child.parent.origin_of_child()),
+        context_(context_ref::of(child.context).give_up()), wait_(0) {}
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope();
@@ -133,10 +132,12 @@ class WEIR_API task_scope {
   [[nodiscard]] bool visits() const noexcept { return visits_; }
   void begin_visit() noexcept { visits_ = true; }
   void end_visit(thread_state& thread) noexcept {
-    if (std::exchange(visits_, false))
-      thread.count_ended();
+    if (!visits_)
+      return;
+    visits_ = false;
+    thread.count_ended();
   }
-  [[nodiscard]] task_block& root() const noexcept { return *root_; }
+  [[nodiscard]] inline task_block& root() const noexcept;
   /// The request context, owned. Used by the coroutine itself.
   [[nodiscard]] context_node*& context() noexcept { return context_; }
   [[nodiscard]] context_node* context() const noexcept { return context_; }
@@ -162,6 +163,10 @@ class WEIR_API task_scope {
   /// \return true for the one call that made the request.
   bool request_stop(stop_reason reason) noexcept;
 
+  /// As request_stop, but only if the root task has not started: then it never does. The scope must
+  /// stay alive meanwhile. \return whether it was ended by this call.
+  bool stop_unstarted(stop_reason reason) noexcept;
+
   /// Throws `task_cancelled` if stop was requested.
   void check_stop() const {
     if (stop_requested())
@@ -171,6 +176,13 @@ class WEIR_API task_scope {
 
  private:
   friend class suspension;
+  friend class task_block;
+  friend class live_tasks;
+
+  static constexpr std::uintptr_t child_bit = 1;
+
+  [[nodiscard]] bool is_child() const noexcept { return (origin_ & child_bit) != 0; }
+  [[nodiscard]] inline std::uintptr_t origin_of_child() const noexcept;
 
   static constexpr std::uintptr_t suspended = 0;
   static constexpr std::uintptr_t preparing = 1;
@@ -189,15 +201,17 @@ class WEIR_API task_scope {
   void withdraw(suspension& waiting) noexcept;
 
   scheduler* home_;
-  task_block* root_;
+  // A root's runtime; a child's root, with child_bit.
+  const std::uintptr_t origin_;
   context_node* context_;
   inplace_stop_source stop_;
   sync::atomic<const stop_reason::representation*> reason_{nullptr};
   sync::atomic<std::uintptr_t> wait_;
-  const bool child_;
-  // Whether the runtime knows of the task, so that stopping the runtime stops it.
-  bool observed_ = false;
-  bool visits_ = false;
+  // Used by the task itself. Whether the runtime knows of the task, so that stopping the runtime
+  // stops it, and where in its list, see live_tasks.hpp.
+  bool observed_ : 1 = false;
+  bool visits_ : 1 = false;
+  std::uint8_t live_shard_ : 5 = 0;
 };
 
 /// The task whose code runs on this thread, also if the code is a stolen fork; or null.

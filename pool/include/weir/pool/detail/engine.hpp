@@ -21,7 +21,8 @@
 /// P4  A pool is drained when it is closed and nothing waits, neither for a slot nor for room, no
 ///     husk is left in a queue of its own, and no slot is in use. "Closed" is looked at after a
 ///     task was counted, and the count after "closed" was set, all sequentially consistent: no task
-///     gets in behind a drained pool. Whoever changes one of these looks for closing pools. If
+///     gets in behind a drained pool. Whoever changes one of these looks for closing pools; who
+///     takes counts that in a weaker order, but then under a flag that who closes goes through. If
 ///     something is left then that no slot will take, a sweep is begun; so it does not matter who
 ///     got in between the last slot and the close.
 /// P5  A slot that has taken a task stores it in `task_` and then looks whether it is to be
@@ -37,6 +38,7 @@
 #include <weir/detail/sync.hpp>
 #include <weir/detail/wait_list.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/task_table.hpp>
 #include <weir/pool/stats.hpp>
 
 #include <array>
@@ -70,7 +72,8 @@ class pool_slot final : public accepted_job {
   static void clear(pool_slot* slot, thread_state& thread) noexcept;
   /// Runs one task. \return whether it has ended.
   [[nodiscard]] bool run_task(pool_item& item, thread_state& thread) noexcept;
-  void run_packet(packet& callable, thread_state& thread) noexcept;
+  /// \param undisturbed what pool_engine::undisturbed() said after it was taken.
+  void run_posted(const taken_call& call, thread_state& thread, bool undisturbed) noexcept;
   /// Whether its task is to be cancelled: P5.
   [[nodiscard]] bool discards() const noexcept;
   /// Whether there may be more for it in the queue.
@@ -88,7 +91,7 @@ class pool_slot final : public accepted_job {
   duty duty_ = duty::run;
   bool ended_here_ = false;
   bool owes_room_ = false;
-  bool counted_ = false; // as taken, see Q1
+  std::int64_t since_ = task_block::no_stamp; // when its task started, if that is measured
   sync::atomic<thread_state*> runner_{nullptr};
   sync::atomic<std::uint32_t> turn_{with_runner};
   // What it runs, if that can be stopped; the lowest bit pins it.
@@ -96,7 +99,6 @@ class pool_slot final : public accepted_job {
   sync::atomic<std::uint32_t> next_free_{0};
   // Figures of whoever holds the slot.
   sync::atomic<std::uint64_t> taken_{0};
-  sync::atomic<std::uint64_t> husks_{0};
   std::array<sync::atomic<std::uint64_t>, 3> ended_{};
 };
 
@@ -138,6 +140,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
 
   [[nodiscard]] scheduler& home() const noexcept { return *home_; }
   [[nodiscard]] queue_core& queue() const noexcept { return *queue_; }
+  /// Its tasks that have ids.
+  [[nodiscard]] task_table& tasks() noexcept { return tasks_; }
 
   // Submitting.
   /// Throws `errc::stopped`, `pool_is_closed`, `not_available`.
@@ -145,8 +149,8 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   /// Queues a task for which room is reserved. Throws `pool_is_closed` if the pool is closed just
   /// now, and `std::bad_alloc`; then the room is given back.
   void admit(thread_state& thread, pool_item& item);
-  /// The same of a callable in a packet.
-  void admit(thread_state& thread, packet& callable);
+  /// The same of a callable without an item.
+  void admit(thread_state& thread, word_call callable);
   /// Admits the task of `w` now, or when there is room.
   /// \return whether it was admitted now; if not, `w` belongs to the queue until it has been.
   /// Throws as require_open and admit.
@@ -184,6 +188,9 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void cancel_waiting() noexcept;
   /// Blocks a thread that is no worker until the pool is drained.
   void wait_drained() noexcept;
+  // By a task whose callbacks are still to be run: the pool is not drained before. Seq_cst: P4.
+  void help_began() noexcept { helpers_.fetch_add(1, std::memory_order_seq_cst); }
+  void help_ended() noexcept;
   /// A pool's end: as close(), lets go of the queue, cancels what nobody else can run.
   void abandon() noexcept;
 
@@ -223,6 +230,11 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
     const bool gone = (flags_.load(std::memory_order_seq_cst) & abandoned_flag) != 0;
     return queue_->pool_count() > (gone ? 0U : 1U);
   }
+  /// Whether no pool of its queue is at closing, so that a slot may take its next task for this
+  /// one and need not look whether it is to be cancelled. Seq_cst: P4, P5, P6.
+  [[nodiscard]] bool undisturbed() const noexcept {
+    return (flags_.load(std::memory_order_seq_cst) & ~paused_flag) == 0 && !queue_->shared();
+  }
   [[nodiscard]] bool lower_surplus() noexcept;
   /// Gives a slot back that `active_` does not count any more, unless somebody waits and it can be
   /// acquired again. \return whether it was given back; then neither may be there any more.
@@ -231,8 +243,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void end_help(pool_slot& slot) noexcept;
   void release_slot(pool_slot& slot) noexcept;
   /// Has a task that this pool's slot must not cancel wait again, for the pools it may belong to.
-  template <class Task>
-  void put_back(thread_state& thread, Task& task) noexcept;
+  void put_back(thread_state& thread, const taken_call& call) noexcept;
   template <class Task>
   void push_surely(Task& task) noexcept;
   [[nodiscard]] pool_slot& free_slot() noexcept;
@@ -252,6 +263,11 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   template <class Task>
   void push_counted(thread_state& thread, Task& task);
   void take_back_count() noexcept;
+  /// Pushes, and enters a task that is tracked.
+  void push_entered(pool_item& item);
+  void push_entered(word_call callable);
+  /// Of a task that has waited for room, before it can be cancelled. Then it is pushed.
+  void stamp_accepted(pool_item& item) noexcept;
   void push_accepted(thread_state& thread, pool_item& item) noexcept;
   /// Ends the waits of whoever watches a closed pool.
   void settle() noexcept;
@@ -280,6 +296,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   std::array<sync::atomic<pool_slot*>, chunk_count> chunks_{};
   sync::atomic<std::uint64_t> room_waiters_{0};
   sync::atomic<std::uint64_t> helpers_{0};
+  task_table tasks_;
   histogram_recorder queue_delay_;
   histogram_recorder run_time_;
 

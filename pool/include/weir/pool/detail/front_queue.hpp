@@ -5,33 +5,66 @@
 
 #include <weir/pool/detail/pool_item.hpp>
 
+#include <cstdint>
 #include <memory>
 
 namespace weir::detail {
 
-/// Thread safety: all of it, from any thread. Whoever pushes never waits for anybody. Those who
-/// take may exclude each other for the few instructions of one removal.
-class WEIR_API front_queue {
- public:
-  virtual ~front_queue();
-  /// Throws `std::bad_alloc`; then nothing was pushed.
-  virtual void push(pool_item& item) = 0;
-  /// The same of a callable in a packet; only if `make_..._queue` says that it takes some.
-  virtual void push(packet& callable);
-  /// Takes the best item; null means none, or that others are taking at this moment. If it is a
-  /// callable, moves it to `callable` and gives `in_packet()`.
-  [[nodiscard]] virtual pool_item* pop(packet& callable) noexcept = 0;
-  /// Takes out all husks. \return a list by `next`. Linear in what waits.
-  [[nodiscard]] virtual pool_item* take_husks() noexcept = 0;
+/// What a slot has taken: an item, a callable without one, or nothing.
+struct taken_call {
+  taken_call() noexcept {}
+  explicit taken_call(pool_item* which) noexcept : item(which) {}
+  explicit taken_call(word_call which) noexcept : word(which) {}
+
+  [[nodiscard]] explicit operator bool() const noexcept {
+    return item != nullptr || word.run != nullptr;
+  }
+  [[nodiscard]] bool posted() const noexcept { return item == nullptr || item->posted(); }
+  /// Only if posted.
+  [[nodiscard]] task_end run_posted(thread_state& thread) const noexcept {
+    return item == nullptr ? word.run(word.word, thread) : item->run_posted(thread);
+  }
+
+  pool_item* item = nullptr;
+  word_call word;
 };
 
-/// Stands for no item.
-[[nodiscard]] inline pool_item* in_packet() noexcept {
-  static constinit char mark = 0;
-  return reinterpret_cast<pool_item*>(&mark);
-}
+/// Thread safety: all of it, from any thread. Whoever pushes never waits for anybody. Those who
+/// take may exclude each other for a few instructions; no user code runs meanwhile.
+class WEIR_API front_queue {
+ public:
+  front_queue(const front_queue&) = delete;
+  front_queue& operator=(const front_queue&) = delete;
+  virtual ~front_queue();
 
-/// First in, first out for each submitting thread. moodycamel's queue. Takes packets.
+  /// Throws `std::bad_alloc`; then nothing was pushed.
+  virtual void push(pool_item& item) = 0;
+  /// The same of a callable without an item; only if the queue's policy `takes_words`.
+  virtual void push(word_call callable);
+  /// Takes the best into `slot`, and counts it as taken unless it is a husk. None means that there
+  /// is none, or that others are taking at this moment.
+  [[nodiscard]] virtual taken_call pop(pool_slot& slot) noexcept = 0;
+  /// How many were counted so far, modulo 2^32.
+  [[nodiscard]] virtual std::uint32_t taken() const noexcept = 0;
+  /// Returns after all who were taking when it was called: what they have counted is seen, and who
+  /// takes from now on sees what the caller did before.
+  virtual void wait_for_takers() noexcept = 0;
+  /// Takes out husks, of a part of the queue at a time. \return a list by `next`.
+  /// \param more whether there is a part left to go through.
+  [[nodiscard]] virtual pool_item* take_husks(bool& more) noexcept = 0;
+
+ protected:
+  front_queue() noexcept {}
+
+  /// How many items are looked at in one go.
+  static constexpr unsigned husk_batch = 64;
+
+  [[nodiscard]] static bool arrives(pool_item& item, pool_slot& slot) noexcept {
+    return item.posted() || item.come_into(slot);
+  }
+};
+
+/// First in, first out for each submitting thread. moodycamel's queue. Takes words.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_fifo_queue();
 /// Last in, first out. A linked stack.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_lifo_queue();

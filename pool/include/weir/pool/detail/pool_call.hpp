@@ -8,6 +8,8 @@
 #include <weir/detail/submit.hpp>
 #include <weir/handle.hpp>
 #include <weir/pool/detail/task_pool_core.hpp>
+#include <weir/sleep.hpp>
+#include <weir/this_task.hpp>
 #include <weir/with_timeout.hpp>
 
 #include <concepts>
@@ -43,9 +45,6 @@ class typed_results final : public group_results {
   std::deque<typed_slot<T>> slots_; // which do not move
 };
 
-/// In the place of a coroutine for a plain callable.
-struct no_task {};
-
 template <class T>
 task<T> with_limit(task<T> limited, clock_source::duration limit) {
   co_return co_await with_timeout(std::move(limited), limit);
@@ -56,6 +55,8 @@ template <class T, class F, class... Args>
 class pool_call final : public pool_task {
   static constexpr bool is_coroutine =
       is_task<std::remove_cvref_t<typename raw_result<F, Args...>::type>>;
+  static constexpr bool is_copyable =
+      (std::copy_constructible<F> && ... && std::copy_constructible<Args>);
 
  public:
   template <class G, class... As>
@@ -71,12 +72,11 @@ class pool_call final : public pool_task {
     if (!self.begin_run(thread))
       return;
     try {
-      if constexpr (is_coroutine) {
-        self.task_ = self.call_(self.scope());
-        if (const auto& limit = self.group().settings().timeout; limit && self.task_)
-          self.task_ = with_limit(std::move(self.task_), *limit);
-        if (!self.task_.startable())
-          throw_error(errc::no_state, "the pool's callable returned an empty task");
+      if (self.group().settings().retry) {
+        if constexpr (is_copyable)
+          self.set_task(attempts(self));
+      } else if constexpr (is_coroutine) {
+        self.set_task(self.call_(self.scope()));
       } else if constexpr (std::is_void_v<T>) {
         self.call_(self.scope());
         self.outcome_.emplace();
@@ -85,18 +85,63 @@ class pool_call final : public pool_task {
       }
     } catch (...) {
       self.outcome_.set_error(std::current_exception());
-      if constexpr (is_coroutine)
-        self.task_ = {};
+      self.task_ = {};
     }
-    if constexpr (is_coroutine) {
-      if (self.task_) {
-        self.run = &run_ended;
-        auto* const coroutine = self.task_.begin(self.outcome_);
-        if (coroutine != nullptr && !coroutine->start(self, self.scope()))
-          return;
-      }
+    if (self.task_) {
+      self.run = &run_ended;
+      auto* const coroutine = self.task_.begin(self.outcome_);
+      if (coroutine != nullptr && !coroutine->start(self, self.scope()))
+        return;
     }
     self.ended(thread);
+  }
+
+  /// Runs it with the call's time limit, if it has one.
+  void set_task(task<T> made) {
+    if (!made.startable())
+      throw_error(errc::no_state, "the pool's callable returned an empty task");
+    const auto& limit = group().settings().timeout;
+    task_ = limit ? with_limit(std::move(made), *limit) : std::move(made);
+  }
+
+  /// One attempt with copies of callable and arguments.
+  static task<T> attempt(pool_call& self) {
+    auto call = self.call_.copy();
+    if constexpr (is_coroutine) {
+      task<T> made = call(self.scope());
+      if (!made)
+        throw_error(errc::no_state, "the pool's callable returned an empty task");
+      co_return co_await std::move(made);
+    } else {
+      co_return call(self.scope());
+    }
+  }
+
+  /// The task of a call with `retry`.
+  static task<T> attempts(pool_call& self) {
+    const retry_options& retry = *self.group().settings().retry;
+    auto delay = retry.delay;
+    for (std::size_t number = 1;; ++number) {
+      std::exception_ptr error;
+      try {
+        if (retry.attempt_timeout)
+          co_return co_await with_timeout(attempt(self), *retry.attempt_timeout);
+        else
+          co_return co_await attempt(self);
+      } catch (const task_cancelled&) {
+        throw;
+      } catch (...) {
+        error = std::current_exception();
+      }
+      if (number == retry.attempts || (retry.when && !retry.when(error)))
+        std::rethrow_exception(error);
+      self.count_retry(number, error);
+      if (delay > clock_source::duration::zero())
+        co_await sleep_for(delay);
+      else
+        co_await yield();
+      delay = grown_delay(delay, retry);
+    }
   }
 
   static void run_ended(job& job, thread_state& thread) noexcept {
@@ -111,8 +156,7 @@ class pool_call final : public pool_task {
   }
 
   void ended(thread_state& thread) noexcept {
-    if constexpr (is_coroutine)
-      task_ = {};
+    task_ = {};
     if (outcome_.failed())
       outcome_.set_error_or_cancelled(std::move(outcome_.error()));
     call_.reset();
@@ -139,7 +183,7 @@ class pool_call final : public pool_task {
 
   bound_call<F, Args...> call_;
   result<T> outcome_;
-  [[no_unique_address]] std::conditional_t<is_coroutine, task<T>, no_task> task_;
+  task<T> task_; // empty for a plain callable
 };
 
 /// An argument as log lines show it.
@@ -184,19 +228,12 @@ class call_source : public task_source {
     typed_slot<T>* typed = group.wanted() ? &results_->add() : nullptr;
     try {
       made = make(typed);
+    } catch (const std::bad_alloc&) {
+      if (group.settings().policy != bad_args::report)
+        throw; // G5
+      return skip(core, group, typed, slot, show);
     } catch (...) {
-      if (core.log().takes(log_level::error))
-        core.log_bad_args(group, name_ + show());
-      if (group.settings().policy == bad_args::stop_group) {
-        this->stopped_by = std::current_exception();
-        return step::stopped;
-      }
-      if (group.settings().policy == bad_args::report) {
-        if (typed != nullptr)
-          typed->value.result().set_error(std::current_exception());
-        slot = typed;
-      }
-      return step::skipped;
+      return skip(core, group, typed, slot, show);
     }
     slot = typed;
     return step::made;
@@ -206,6 +243,28 @@ class call_source : public task_source {
   const std::string name_;
 
  private:
+  /// After the exception that is being handled.
+  template <class Show>
+  step skip(task_pool_core& core, pool_group& group, typed_slot<T>* typed, result_slot*& slot,
+            Show& show) {
+    if (core.log().takes(log_level::error)) {
+      try {
+        core.log_bad_args(group, name_ + show());
+      } catch (...) { // a line that cannot be written changes nothing
+      }
+    }
+    if (group.settings().policy == bad_args::stop_group) {
+      this->stopped_by = std::current_exception();
+      return step::stopped;
+    }
+    if (group.settings().policy == bad_args::report) {
+      if (typed != nullptr)
+        typed->value.result().set_error(std::current_exception());
+      slot = typed;
+    }
+    return step::skipped;
+  }
+
   typed_results<T>* results_;
 };
 
@@ -363,21 +422,26 @@ class WEIR_API argument_wait {
   argument_wait& operator=(const argument_wait&) = delete;
   ~argument_wait();
 
-  /// Throws `errc::stopped`, `std::bad_alloc`.
-  void begin(scheduler& home, task<> waits);
+  /// If it does not begin, `failed` says why before `waits` is destroyed.
+  void begin(scheduler& home, task<> waits) noexcept;
   void interrupt(const stop_reason& reason) noexcept;
 
+  std::exception_ptr failed; // for want of memory, not because the runtime has ended
+
  private:
+  void begin_or_throw(scheduler& home, task<>& waits);
+
   sync::mutex mutex_;
   handle<void> waits_;
   bool interrupted_ = false;
 };
 
 /// Tells the pool what has become of an argument, at the end of the coroutine that waits for it,
-/// also if that never started.
+/// also if that never started. The one that has been moved into a coroutine tells, so that nothing
+/// is told if there was no memory for the coroutine.
 class WEIR_API argument_promise {
  public:
-  argument_promise(task_pool_core& core, pool_group& group);
+  argument_promise(task_pool_core& core, pool_group& group, const argument_wait& wait) noexcept;
   argument_promise(argument_promise&& other) noexcept;
   argument_promise& operator=(argument_promise&&) = delete;
   ~argument_promise();
@@ -392,7 +456,9 @@ class WEIR_API argument_promise {
 
  private:
   std::shared_ptr<task_pool_core> core_;
-  pool_group* group_; // which lives as long as it prepares
+  pool_group* group_;         // which lives as long as it prepares
+  const argument_wait* wait_; // likewise
+  bool tells_ = false;
 };
 
 /// An awaitable for the next argument: an optional, empty at the end.
@@ -423,10 +489,7 @@ class async_source final : public argument_source<T, Stars, F, async_element_t<S
 
   task_source::step produce(task_pool_core& core, pool_group& group, pool_task*&,
                             result_slot*&) override {
-    try {
-      wait_.begin(core.home(), pull(*this, argument_promise(core, group)));
-    } catch (...) { // the promise has told
-    }
+    wait_.begin(core.home(), pull(*this, argument_promise(core, group, wait_)));
     return task_source::step::later;
   }
   void interrupt(const stop_reason& reason) noexcept override { wait_.interrupt(reason); }
@@ -446,7 +509,6 @@ class async_source final : public argument_source<T, Stars, F, async_element_t<S
     } catch (...) {
       promise.how = task_source::step::exhausted;
       promise.error = std::current_exception();
-      promise.core().log_bad_source(promise.group(), promise.error);
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What waits in a pool's front queue: a task's control block, or a posted callable.
+/// What waits in a pool's front queue: a task, or a posted callable.
 #pragma once
 
 #include <weir/detail/submit.hpp>
@@ -9,11 +9,13 @@
 #include <weir/pool/stats.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <functional>
-#include <limits>
 #include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -21,168 +23,282 @@ namespace weir::detail {
 
 class pool_slot;
 class queue_core;
+class tracked_task;
 
-/// The pool's part of a task. Made by the submitter, linked by the queue, then held by a slot.
-class WEIR_API pool_item : public end_hook {
+/// The queue's part of what waits: one word. That of a task stands directly before its control
+/// block, so that one is found from the other without a pointer, and uses the block's link.
+///
+/// `place_` says where it is: in a queue, in a slot, or a husk, which is what is left in the queue
+/// of a task that was cancelled there. Whoever takes it out and whoever cancels it change the word
+/// by one operation each, so that both agree whether it became a husk or was taken before. For a
+/// posted callable, which nobody can cancel, the word is the function that runs it.
+class pool_item {
  public:
-  static constexpr std::int64_t not_measured = std::numeric_limits<std::int64_t>::min();
+  /// Calls a posted callable, or drops it if `thread_state::discarding` is set, and destroys it.
+  using posted_function = task_end (*)(pool_item& self, thread_state& thread) noexcept;
 
   pool_item(const pool_item&) = delete;
   pool_item& operator=(const pool_item&) = delete;
 
-  /// What a slot runs.
-  [[nodiscard]] virtual job& work() noexcept = 0;
-  /// Null for what nobody can stop.
-  [[nodiscard]] virtual task_block* block() noexcept = 0;
-  /// Ends an item that nobody else has seen.
-  virtual void discard_unsubmitted() noexcept = 0;
+  [[nodiscard]] bool posted() const noexcept {
+    return (place_.load(std::memory_order_relaxed) & posted_bit) != 0; // never changes
+  }
+  /// Only of a posted callable.
+  [[nodiscard]] task_end run_posted(thread_state& thread) noexcept {
+    const auto function = place_.load(std::memory_order_relaxed) & ~posted_bit;
+    return reinterpret_cast<posted_function>(function)(*this, thread);
+  }
+  /// Only of a task.
+  [[nodiscard]] inline task_block& block() noexcept;
 
-  /// Before it is pushed.
+  /// Before it is pushed, or pushed back.
   void belong_to(queue_core& queue) noexcept {
     // Relaxed: pushing publishes it.
-    place_.store(reinterpret_cast<std::uintptr_t>(&queue), std::memory_order_relaxed);
+    place_.store(reinterpret_cast<std::uintptr_t>(&queue) | mark(), std::memory_order_relaxed);
   }
-  /// By the slot that has taken it, before the task starts.
-  void come_into(pool_slot& slot) noexcept {
-    // Release: pairs with the acquire in queue() of a thread that cancels the task just now.
-    place_.store(reinterpret_cast<std::uintptr_t>(&slot) | in_slot, std::memory_order_release);
+  /// By who takes a task out. \return false if it is a husk.
+  [[nodiscard]] bool come_into(pool_slot& slot) noexcept {
+    const auto mine = reinterpret_cast<std::uintptr_t>(&slot) | in_slot | mark();
+    // Acquire-release: pairs with become_husk; one of the two comes first.
+    if ((place_.exchange(mine, std::memory_order_acq_rel) & husk) == 0)
+      return true;
+    place_.store(mine | husk, std::memory_order_relaxed); // its canceller does not look again
+    return false;
   }
-  [[nodiscard]] queue_core& queue() const noexcept;
+  /// By who cancels a task that has not started. \return its queue if it waits there and has become
+  /// a husk; null if a slot has taken it.
+  [[nodiscard]] queue_core* become_husk() noexcept {
+    auto seen = place_.load(std::memory_order_relaxed);
+    while ((seen & in_slot) == 0) {
+      // Acquire-release: pairs with come_into.
+      if (place_.compare_exchange_weak(seen, seen | husk, std::memory_order_acq_rel,
+                                       std::memory_order_relaxed))
+        return reinterpret_cast<queue_core*>(seen & ~bits);
+    }
+    return nullptr;
+  }
+  /// By a slot that has taken it; as a hint by who clears husks.
+  [[nodiscard]] bool is_husk() const noexcept {
+    const auto seen = place_.load(std::memory_order_relaxed);
+    return (seen & posted_bit) == 0 && (seen & husk) != 0;
+  }
+  /// Whether a slot has taken it: a hint, unless the caller knows that it stays so.
+  [[nodiscard]] bool is_in_slot() const noexcept {
+    return (place_.load(std::memory_order_relaxed) & in_slot) != 0;
+  }
   /// Only in a slot, by whom the task runs or ends.
   [[nodiscard]] pool_slot& slot() const noexcept {
-    return *reinterpret_cast<pool_slot*>(place_.load(std::memory_order_relaxed) & ~in_slot);
+    return *reinterpret_cast<pool_slot*>(place_.load(std::memory_order_relaxed) & ~bits);
   }
+  /// Whether it is in a slot of `owner`, a pool.
+  [[nodiscard]] WEIR_API bool is_in_slot_of(const void* owner) const noexcept;
+  /// What the task has besides; null for most.
+  [[nodiscard]] inline tracked_task* tracked() noexcept;
 
-  /// Set when the task was cancelled before it started: what is left in the queue is a husk. Read
-  /// by the slot after the task's end, which comes after (C0), and as a hint by who clears husks.
-  [[nodiscard]] bool is_husk() const noexcept { return husk_.load(std::memory_order_relaxed); }
-
-  void ended_unstarted(thread_state& thread) noexcept final;
-  [[nodiscard]] bool belongs_to(const void* owner) const noexcept final;
+  /// Of a task that is `tracked()`, when it is made.
+  void set_tracked() noexcept { place_.store(tracked_bit, std::memory_order_relaxed); }
 
   /// Of the queue.
-  pool_item* next = nullptr;
-  /// By the runtime's clock: since when it waits, then since when it runs.
-  std::int64_t stamp = not_measured;
+  [[nodiscard]] inline pool_item* next() noexcept;
+  inline void set_next(pool_item* item) noexcept;
 
  protected:
   pool_item() noexcept {}
+  explicit pool_item(posted_function run) noexcept
+      : place_(reinterpret_cast<std::uintptr_t>(run) | posted_bit) {}
   ~pool_item() = default;
 
  private:
   static constexpr std::uintptr_t in_slot = 1;
+  static constexpr std::uintptr_t husk = 2;
+  static constexpr std::uintptr_t tracked_bit = 4; // of a task: never changes
+  static constexpr std::uintptr_t bits = in_slot | husk | tracked_bit;
+  // No address of a program has it.
+  static constexpr std::uintptr_t posted_bit = std::uintptr_t{1} << 63;
+
+  [[nodiscard]] std::uintptr_t mark() const noexcept {
+    return place_.load(std::memory_order_relaxed) & tracked_bit;
+  }
+  /// What follows this word: a task's control block, or a posted callable's link.
+  template <class T>
+  [[nodiscard]] T& following() noexcept {
+    return *std::launder(
+        reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + sizeof(pool_item)));
+  }
 
   sync::atomic<std::uintptr_t> place_{0};
-  sync::atomic<bool> husk_{false};
 };
 
-/// An item of a queue that is ordered by weight.
-class weighted_item : public pool_item {
- public:
-  int weight = 4;
-  // Of the queue.
-  std::uint64_t arrival = 0;
+class weighted_item;
+
+/// Places in an order by weight, of the queue.
+struct weighted_links {
   weighted_item* child = nullptr;
   weighted_item* rest = nullptr;
-  weighted_item* last = nullptr;
+  int weight = 4;
+  std::uint32_t series = 0;
+};
 
+/// An item of a queue that is ordered by weight. The common part comes last.
+class weighted_item : public weighted_links, public pool_item {
  protected:
-  weighted_item() noexcept {}
+  using pool_item::pool_item;
   ~weighted_item() = default;
 };
 
-/// A posted callable in a packet, for queues that hold packets. When it has run, the first byte of
-/// the storage says how it has ended.
+/// An item of a queue that keeps the order of submission or its reverse.
+class plain_item : public pool_item {
+ protected:
+  using pool_item::pool_item;
+  ~plain_item() = default;
+};
+
+/// Calls `f` in a slot, or drops it, and routes what it throws.
 template <class F>
-void run_in_packet(job& self, thread_state& thread) noexcept {
-  auto& p = static_cast<packet&>(self);
-  F& f = *std::launder(reinterpret_cast<F*>(p.storage));
-  auto how = task_end::cancelled;
-  if (!thread.discarding) {
-    try {
-      std::invoke(std::move(f));
-      how = task_end::finished;
-    } catch (const task_cancelled&) {
-    } catch (...) {
-      how = task_end::failed;
-      report_unhandled(thread, std::current_exception());
-    }
+[[nodiscard]] task_end run_unawaited(F& f, thread_state& thread) noexcept {
+  if (thread.discarding)
+    return task_end::cancelled;
+  try {
+    std::invoke(std::move(f));
+    return task_end::finished;
+  } catch (const task_cancelled&) {
+    return task_end::cancelled;
+  } catch (...) {
+    report_unhandled(thread, std::current_exception());
+    return task_end::failed;
   }
-  std::destroy_at(&f);
-  p.storage[0] = static_cast<std::byte>(how);
 }
+
+/// A posted callable of a word that moves as bytes: for queues that hold some without an item.
+struct word_call {
+  using function = task_end (*)(std::uintptr_t word, thread_state& thread) noexcept;
+
+  template <class F>
+  static constexpr bool fits =
+      sizeof(F) <= sizeof(std::uintptr_t) && alignof(F) <= alignof(std::uintptr_t) &&
+      std::is_trivially_copyable_v<F> && std::is_trivially_destructible_v<F>;
+
+  word_call() noexcept {}
+  template <class F>
+  explicit word_call(const F& f) noexcept : run(&run_word<F>) {
+    static_assert(fits<F>);
+    std::memcpy(&word, &f, sizeof(F));
+  }
+
+  function run = nullptr;
+  std::uintptr_t word = 0;
+
+ private:
+  template <class F>
+  static task_end run_word(std::uintptr_t word, thread_state& thread) noexcept {
+    alignas(F) std::byte room[sizeof(F)];
+    std::memcpy(room, &word, sizeof(F));
+    return run_unawaited(*std::launder(reinterpret_cast<F*>(room)), thread);
+  }
+};
 
 /// Tell a slot of a task's end, in this order.
 WEIR_API void leave_slot(pool_item& item, task_end how) noexcept;
 WEIR_API void free_slot(pool_slot& slot, thread_state& thread) noexcept;
+/// A task has been cancelled before it started.
+WEIR_API void cancelled_unstarted(pool_item& item, thread_state& thread) noexcept;
 
 /// A control block (`call_block`, `coroutine_call_block`) that can wait in a queue of `Item`s.
 template <class Block, class Item>
-class pooled final : public Block, public Item {
+class pooled : public Block {
+  struct made_item final : Item {};
+
  public:
   template <class... Parts>
   explicit pooled(scheduler& home, Parts&&... parts) : Block(home, std::forward<Parts>(parts)...) {
-    this->set_hook(*this);
+    ::new (static_cast<void*>(item_address(this))) made_item;
   }
 
-  [[nodiscard]] job& work() noexcept override { return *this; }
-  [[nodiscard]] task_block* block() noexcept override { return this; }
-  void discard_unsubmitted() noexcept override { task_block::discard_unsubmitted(); }
+  static void* operator new(std::size_t size) {
+    return static_cast<std::byte*>(allocate_frame(room_for_item() + size)) + room_for_item();
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    deallocate_frame(static_cast<std::byte*>(memory) - room_for_item(), room_for_item() + size);
+  }
+
+  [[nodiscard]] Item& item() noexcept {
+    return *std::launder(reinterpret_cast<made_item*>(item_address(this)));
+  }
+
+ protected:
+  [[nodiscard]] task_end how_it_ended() const noexcept {
+    return this->outcome.cancelled() ? task_end::cancelled
+           : this->outcome.failed()  ? task_end::failed
+                                     : task_end::finished;
+  }
+  void task_published(thread_state& thread) noexcept override { free_slot(item().slot(), thread); }
+  [[nodiscard]] bool belongs_to(const void* owner) noexcept override {
+    return item().is_in_slot_of(owner);
+  }
 
  private:
-  void slot_freed(thread_state&) noexcept override { leave_slot(*this, how_ended()); }
-  void task_published(thread_state& thread) noexcept override { free_slot(this->slot(), thread); }
+  static_assert(std::is_trivially_destructible_v<made_item>);
 
-  [[nodiscard]] task_end how_ended() const noexcept {
-    // The outcome of a husk is published: somebody may be taking it.
-    if (this->is_husk() || this->outcome.cancelled())
-      return task_end::cancelled;
-    return this->outcome.failed() ? task_end::failed : task_end::finished;
+  static constexpr std::size_t room_for_item() noexcept {
+    return (sizeof(made_item) + alignof(pooled) - 1) / alignof(pooled) * alignof(pooled);
+  }
+  static std::byte* item_address(pooled* self) noexcept {
+    return reinterpret_cast<std::byte*>(self) - sizeof(made_item);
+  }
+
+  bool slot_freed(thread_state&, bool started) noexcept override {
+    // The outcome of one that has not started is published: somebody may be taking it.
+    leave_slot(item(), started ? how_it_ended() : task_end::cancelled);
+    return true;
+  }
+  bool ended_unstarted(thread_state& thread) noexcept override {
+    cancelled_unstarted(item(), thread);
+    return true;
   }
 };
 
+task_block& pool_item::block() noexcept {
+  return following<task_block>(); // `pooled` has it there
+}
+
+tracked_task* pool_item::tracked() noexcept {
+  const auto seen = place_.load(std::memory_order_relaxed);
+  return (seen & (posted_bit | tracked_bit)) == tracked_bit ? block().tracked_part() : nullptr;
+}
+
+pool_item* pool_item::next() noexcept {
+  return posted() ? following<pool_item*>() : static_cast<pool_item*>(block().next_item);
+}
+
+void pool_item::set_next(pool_item* item) noexcept {
+  if (posted())
+    following<pool_item*>() = item;
+  else
+    block().next_item = item;
+}
+
 /// A posted callable.
 template <class F, class Item>
-class posted_item final : public job, public Item {
+class posted_item final : public Item {
  public:
   static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "over-aligned callables are not supported: capture a std::unique_ptr");
 
   template <class G>
-  explicit posted_item(std::in_place_t, G&& f) : job(&run_posted), f_(std::forward<G>(f)) {}
+  explicit posted_item(std::in_place_t, G&& f) : Item(&run), f_(std::forward<G>(f)) {}
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) noexcept {
     deallocate_frame(memory, size);
   }
 
-  [[nodiscard]] job& work() noexcept override { return *this; }
-  [[nodiscard]] task_block* block() noexcept override { return nullptr; }
-  void discard_unsubmitted() noexcept override { delete this; }
-
  private:
-  static void run_posted(job& self, thread_state& thread) noexcept {
-    std::unique_ptr<posted_item> owned(&static_cast<posted_item&>(self));
-    auto how = task_end::cancelled;
-    if (!thread.discarding) {
-      try {
-        std::invoke(std::move(owned->f_));
-        how = task_end::finished;
-      } catch (const task_cancelled&) {
-      } catch (...) {
-        how = task_end::failed;
-        report_unhandled(thread, std::current_exception());
-      }
-    }
-    leave_slot(*owned, how);
-    pool_slot& slot = owned->slot();
-    owned.reset();
-    free_slot(slot, thread);
-    thread.count_ended();
+  static task_end run(pool_item& self, thread_state& thread) noexcept {
+    const std::unique_ptr<posted_item> owned(static_cast<posted_item*>(&self));
+    return run_unawaited(owned->f_, thread);
   }
-  void slot_freed(thread_state&) noexcept override {}
-  void task_published(thread_state&) noexcept override {}
 
+  pool_item* next_ = nullptr; // see pool_item::following
   F f_;
 };
 
@@ -195,15 +311,16 @@ struct new_task {
   result_block<T>* block;
 };
 
-/// The control block for `f(args...)`, with both references still the caller's. Throws as
-/// `make_block`.
-template <class Item, class F, class... Args>
-[[nodiscard]] new_task<submit_result_t<F, Args...>> make_pooled(scheduler& home, F&& f,
-                                                                Args&&... args) {
+/// The control block for `f(args...)`, with both references still the caller's, and its item
+/// prepared by `prepare`. Throws as `make_block`.
+template <class Item, class Prepare, class F, class... Args>
+[[nodiscard]] new_task<submit_result_t<F, Args...>>
+make_pooled(scheduler& home, const Prepare& prepare, F&& f, Args&&... args) {
   require_callable(f);
   auto* const made = new pooled<block_for<F, Args...>, Item>(home, std::forward<F>(f),
                                                              std::forward<Args>(args)...);
-  return {*made, *made};
+  prepare(made->item());
+  return {made->item(), *made};
 }
 
 } // namespace weir::detail

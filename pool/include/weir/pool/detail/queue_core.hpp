@@ -2,9 +2,11 @@
 /// \file
 /// A front queue with its counts and its bound. One pool owns it, or several share it.
 ///
-/// Q1  A task is counted as accepted before it is pushed, as taken after it was popped, and as
-///     withdrawn while it is a husk. So `waiting()` is never less than what waits. A slot that
-///     finds nothing although somebody waits looks again: a submitter is between its two steps.
+/// Q1  A task is counted as accepted before it is pushed, and once more when it does not wait any
+///     longer: as withdrawn after it became a husk, or else as taken after it was popped. Which of
+///     the two, its item decides (pool_item.hpp). So `waiting()` is never less than what waits. A
+///     slot that finds nothing although somebody waits looks again: a submitter is between its two
+///     steps.
 /// Q2  If the queue is bounded, room is counted apart: tasks from their admission to their end. The
 ///     flag "somebody waits for room" is in the same word, so that whoever gives room back learns
 ///     by one operation whether anybody waits. Freed room is handed over then, not given back. Who
@@ -73,12 +75,13 @@ class WEIR_API queue_core {
 
   // Tasks.
   void push(pool_item& item) { items_->push(item); }
-  void push(packet& callable) { items_->push(callable); }
-  /// See `front_queue::pop`. What is no husk must be counted by the caller.
-  [[nodiscard]] pool_item* take(packet& callable) noexcept { return items_->pop(callable); }
-  // Seq_cst: Q1.
-  void count_taken() noexcept { taken_.fetch_add(1, std::memory_order_seq_cst); }
-  void uncount_taken() noexcept { taken_.fetch_sub(1, std::memory_order_seq_cst); }
+  void push(word_call callable) { items_->push(callable); }
+  /// See `front_queue::pop`.
+  [[nodiscard]] taken_call take(pool_slot& slot) noexcept { return items_->pop(slot); }
+  /// What was taken, and counted so, waits again. Before it is pushed.
+  void count_returned() noexcept { returned_.fetch_add(1, std::memory_order_seq_cst); } // Q1
+  /// See `front_queue`.
+  void wait_for_takers() noexcept { items_->wait_for_takers(); }
   /// Tasks that wait, as seen by a pool: with those that are about to be pushed.
   [[nodiscard]] std::int64_t waiting(const pool_engine& seen_by) const noexcept;
 
@@ -86,12 +89,12 @@ class WEIR_API queue_core {
   void withdrawn(thread_state& thread) noexcept;
   /// A husk has been taken out.
   void husk_left() noexcept { husks_.fetch_sub(1, std::memory_order_relaxed); }
-  [[nodiscard]] pool_item* take_husks() noexcept { return items_->take_husks(); }
+  [[nodiscard]] pool_item* take_husks(bool& more) noexcept { return items_->take_husks(more); }
   /// Whether clearing husks is worth it.
   [[nodiscard]] bool has_many_husks(const pool_engine& seen_by) const noexcept;
   /// Waiting tasks that were cancelled so far: a figure.
   [[nodiscard]] std::uint64_t cancelled() const noexcept {
-    return cancelled_.load(std::memory_order_relaxed);
+    return withdrawn_.load(std::memory_order_relaxed);
   }
   /// Whether nothing is in the queue, husks included.
   [[nodiscard]] bool empty(const pool_engine& seen_by) const noexcept {
@@ -130,15 +133,17 @@ class WEIR_API queue_core {
   const std::unique_ptr<front_queue> items_;
   const std::size_t max_waiting_;
 
-  alignas(sync::line_size) sync::atomic<std::uint64_t> taken_{0};
-  // Husks in the queue. Seq_cst where it is raised and where it decides.
-  alignas(sync::line_size) sync::atomic<std::int64_t> husks_{0};
-  sync::atomic<std::uint64_t> cancelled_{0};
-  sync::atomic<std::uint64_t> room_{0};
-  sync::atomic<std::int64_t> slots_{0};
-  sync::atomic<bool> shared_{false};
+  // Read by everybody, seldom written.
+  alignas(sync::line_size) sync::atomic<bool> shared_{false};
   sync::atomic<std::uint32_t> pool_count_{0};
   sync::atomic<std::uint32_t> closing_{0};
+  sync::atomic<std::int64_t> slots_{0};
+
+  alignas(sync::line_size) sync::atomic<std::uint64_t> room_{0};
+  // Husks in the queue. Seq_cst where it is raised and where it decides.
+  sync::atomic<std::int64_t> husks_{0};
+  sync::atomic<std::uint64_t> withdrawn_{0};
+  sync::atomic<std::uint64_t> returned_{0};
 
   // Cold: pools, and waiting for room.
   mutable sync::mutex mutex_;

@@ -8,17 +8,24 @@
 #include <weir/handle.hpp>
 #include <weir/pool/close.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/detail/limited_call.hpp>
 #include <weir/pool/detail/submission.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
 #include <weir/pool/errors.hpp>
 #include <weir/pool/pool_executor.hpp>
+#include <weir/pool/pool_handle.hpp>
 #include <weir/pool/queues.hpp>
 #include <weir/pool/stats.hpp>
 #include <weir/runtime.hpp>
 
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace weir::detail {
@@ -46,13 +53,13 @@ class queued_pool {
     requires submittable<F, Args...>
   submission<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
     return submission<submit_result_t<F, Args...>>(
-        engine_, make(options_type(), std::forward<F>(f), std::forward<Args>(args)...));
+        engine_, make(std::forward<F>(f), std::forward<Args>(args)...));
   }
   template <class F, class... Args>
     requires submittable<F, Args...>
   submission<submit_result_t<F, Args...>> submit(options_type options, F&& f, Args&&... args) {
     return submission<submit_result_t<F, Args...>>(
-        engine_, make(options, std::forward<F>(f), std::forward<Args>(args)...));
+        engine_, make_with(options, std::forward<F>(f), std::forward<Args>(args)...));
   }
 
   /// As `submit`, but the awaiting coroutine waits only while the queue is full and gets a handle.
@@ -60,14 +67,14 @@ class queued_pool {
     requires submittable<F, Args...>
   async_submission<submit_result_t<F, Args...>> submit_async(F&& f, Args&&... args) {
     return async_submission<submit_result_t<F, Args...>>(
-        engine_, make(options_type(), std::forward<F>(f), std::forward<Args>(args)...));
+        engine_, make(std::forward<F>(f), std::forward<Args>(args)...));
   }
   template <class F, class... Args>
     requires submittable<F, Args...>
   async_submission<submit_result_t<F, Args...>> submit_async(options_type options, F&& f,
                                                              Args&&... args) {
     return async_submission<submit_result_t<F, Args...>>(
-        engine_, make(options, std::forward<F>(f), std::forward<Args>(args)...));
+        engine_, make_with(options, std::forward<F>(f), std::forward<Args>(args)...));
   }
 
   /// Submits at once, or gives nothing if the queue is full or others wait for room; then `f` and
@@ -76,45 +83,51 @@ class queued_pool {
   /// this very moment, `f` may have been moved from.
   template <class F, class... Args>
     requires submittable<F, Args...>
-  [[nodiscard]] std::optional<handle<submit_result_t<F, Args...>>> try_submit(F&& f,
-                                                                              Args&&... args) {
-    return try_submit(options_type(), std::forward<F>(f), std::forward<Args>(args)...);
+  [[nodiscard]] std::optional<pool_handle<submit_result_t<F, Args...>>> try_submit(F&& f,
+                                                                                   Args&&... args) {
+    require_callable(f);
+    if (!reserve())
+      return std::nullopt;
+    return admitted(
+        admit_made([&] { return make(std::forward<F>(f), std::forward<Args>(args)...); }));
   }
   template <class F, class... Args>
     requires submittable<F, Args...>
-  [[nodiscard]] std::optional<handle<submit_result_t<F, Args...>>>
+  [[nodiscard]] std::optional<pool_handle<submit_result_t<F, Args...>>>
   try_submit(options_type options, F&& f, Args&&... args) {
     require_callable(f);
     if (!reserve())
       return std::nullopt;
-    return handle<submit_result_t<F, Args...>>(admit_made([&] {
-                                                 return make(options, std::forward<F>(f),
-                                                             std::forward<Args>(args)...);
-                                               }).block);
+    return admitted(admit_made(
+        [&] { return make_with(options, std::forward<F>(f), std::forward<Args>(args)...); }));
   }
 
   /// As `try_submit`, but throws `not_available` if the queue is full.
   template <class F, class... Args>
     requires submittable<F, Args...>
-  handle<submit_result_t<F, Args...>> submit_nowait(F&& f, Args&&... args) {
-    return submit_nowait(options_type(), std::forward<F>(f), std::forward<Args>(args)...);
-  }
-  template <class F, class... Args>
-    requires submittable<F, Args...>
-  handle<submit_result_t<F, Args...>> submit_nowait(options_type options, F&& f, Args&&... args) {
+  pool_handle<submit_result_t<F, Args...>> submit_nowait(F&& f, Args&&... args) {
     require_callable(f);
     if (!reserve())
       throw not_available::full();
-    return handle<submit_result_t<F, Args...>>(admit_made([&] {
-                                                 return make(options, std::forward<F>(f),
-                                                             std::forward<Args>(args)...);
-                                               }).block);
+    return admitted(
+        admit_made([&] { return make(std::forward<F>(f), std::forward<Args>(args)...); }));
+  }
+  template <class F, class... Args>
+    requires submittable<F, Args...>
+  pool_handle<submit_result_t<F, Args...>> submit_nowait(options_type options, F&& f,
+                                                         Args&&... args) {
+    require_callable(f);
+    if (!reserve())
+      throw not_available::full();
+    return admitted(admit_made(
+        [&] { return make_with(options, std::forward<F>(f), std::forward<Args>(args)...); }));
   }
 
   /// Has `f()` called in a slot; its result is dropped, and nobody can wait for it or stop it. The
-  /// cheapest way in: a small callable is stored in a `fifo` queue itself, else one small
-  /// allocation from the thread's cache. An exception goes to the runtime's
-  /// `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not used.
+  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in a
+  /// `fifo` queue itself; else one small allocation from the thread's cache. An exception goes to
+  /// the runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not
+  /// used. With options other than a weight, and in a pool with `ids`, it is a task like others.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -128,6 +141,10 @@ class queued_pool {
                   "post() does not run coroutines: use submit_nowait()");
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
+    if (settings_->ids || wants_more(options)) {
+      (void)submit_nowait(options, std::forward<F>(f));
+      return;
+    }
     require_callable(f);
     if (!reserve())
       throw not_available::full();
@@ -140,6 +157,39 @@ class queued_pool {
       post_made<callable>(options, std::forward<F>(f));
     }
   }
+
+  /// Requests stop of the tasks with these ids: one that waits is cancelled at once and gives its
+  /// place back, one that runs as by `handle::request_stop`. All ids are looked at first: throws
+  /// `task_not_found`, `already_cancelled` (also if it was asked to stop by its handle) or
+  /// `already_ended`, and then cancels none. An id that was given stays one of an ended task for
+  /// ever. See `ids` of the pool's options. Time: constant for each; a short lock.
+  void cancel(std::span<const task_id> ids, stop_reason reason = {}) {
+    require_not_forked();
+    engine_->tasks().cancel(ids, reason, settings_->str);
+  }
+  void cancel(std::initializer_list<task_id> ids, stop_reason reason = {}) {
+    cancel(std::span<const task_id>(ids.begin(), ids.size()), std::move(reason));
+  }
+  void cancel(task_id id, stop_reason reason = {}) {
+    cancel(std::span<const task_id>(&id, 1), std::move(reason));
+  }
+  /// As `cancel`, but gives the error's code; empty if stop was requested. Throws `std::bad_alloc`.
+  [[nodiscard]] std::error_code try_cancel(task_id id, stop_reason reason = {}) {
+    require_not_forked();
+    return engine_->tasks().try_cancel(id, reason);
+  }
+  /// The same of all tasks that have ids: first those that wait, then those that run, each in the
+  /// order of their ids. Not those that wait for room. The pool stays open. \return how many.
+  std::size_t cancel_all(stop_reason reason = {}) {
+    require_not_forked();
+    settings_->log(log_level::warning, "weir.pool", settings_->str, " cancelling all tasks!");
+    return engine_->tasks().cancel_all(reason);
+  }
+
+  /// "FixedPool-jobs" or "AutoscalePool-jobs"; a number in the place of an empty name.
+  [[nodiscard]] const std::string& str() const noexcept { return settings_->str; }
+  /// "FixedPool-jobs_Task-3".
+  [[nodiscard]] std::string task_name(task_id id) const { return task_name_of(settings_->str, id); }
 
   /// Slots: the limit of tasks in flight, or while the pool shrinks, how many of them are still
   /// taken. 0 once the pool has been closed.
@@ -195,19 +245,21 @@ class queued_pool {
   }
 
   task<close_report> begin_close(close_options options) {
-    if (is_forked(engine_->home()))
-      throw_forked();
+    require_not_forked();
     engine_->close();
     return finish_closing(engine_, settings_, options);
   }
   void begin_close_nowait(removal how) {
-    if (is_forked(engine_->home()))
-      throw_forked();
+    require_not_forked();
     engine_->close();
     if (how == removal::hard || engine_->target() == 0)
       engine_->cancel_waiting();
     if (how == removal::hard)
       engine_->stop_running();
+  }
+  void require_not_forked() const {
+    if (is_forked(engine_->home()))
+      throw_forked();
   }
   void require_not_closed() const {
     if (engine_->closing())
@@ -215,25 +267,79 @@ class queued_pool {
   }
 
  private:
+  using item = typename Queue::item;
+
+  /// A task about which nothing was said.
   template <class F, class... Args>
-  new_task<submit_result_t<F, Args...>> make(options_type options, F&& f, Args&&... args) {
-    using item = typename Queue::item;
-    using raw = typename raw_result<F, Args...>::type;
+  new_task<submit_result_t<F, Args...>> make(F&& f, Args&&... args) {
     require_callable(f);
-    const auto prepared = [&](auto made) {
-      Queue::apply(options, static_cast<item&>(*made.item));
-      return made;
-    };
-    if constexpr (!is_task<std::remove_cvref_t<raw>>) {
-      if (settings_->executor) {
-        return prepared(make_pooled<item>(engine_->home(),
-                                          on_executor<std::decay_t<F>, std::decay_t<Args>...>(
-                                              settings_->executor, std::in_place,
-                                              std::forward<F>(f), std::forward<Args>(args)...)));
-      }
+    return make_for([](item&) {}, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_with(const options_type& options, F&& f,
+                                                  Args&&... args) {
+    require_callable(f);
+    const auto prepare = [&](item& made) { Queue::apply(options, made); };
+    if (!wants_more(options))
+      return make_for(prepare, std::forward<F>(f), std::forward<Args>(args)...);
+    if constexpr (calls_plainly<F, Args...>) {
+      if (settings_->executor)
+        return make_more(options, prepare,
+                         on_pool_executor(std::forward<F>(f), std::forward<Args>(args)...));
     }
-    return prepared(
-        make_pooled<item>(engine_->home(), std::forward<F>(f), std::forward<Args>(args)...));
+    return make_more(options, prepare, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  template <class Prepare, class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_for(const Prepare& prepare, F&& f, Args&&... args) {
+    if constexpr (calls_plainly<F, Args...>) {
+      if (settings_->executor)
+        return make_plain(prepare,
+                          on_pool_executor(std::forward<F>(f), std::forward<Args>(args)...));
+    }
+    return make_plain(prepare, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class Prepare, class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_plain(const Prepare& prepare, F&& f, Args&&... args) {
+    if (settings_->ids)
+      return make_tracked<item>(engine_, settings_, {}, prepare, std::forward<F>(f),
+                                std::forward<Args>(args)...);
+    return make_pooled<item>(engine_->home(), prepare, std::forward<F>(f),
+                             std::forward<Args>(args)...);
+  }
+  template <class Prepare, class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_more(const options_type& options,
+                                                  const Prepare& prepare, F&& f, Args&&... args) {
+    task_wishes wishes;
+    wishes.end_callback = options.end_callback.get();
+    wishes.cancel_callback = options.cancel_callback.get();
+    wishes.start_by = options.start_by;
+    if (options.timeout)
+      return make_tracked<item>(
+          engine_, settings_, std::move(wishes), prepare,
+          limited_call<std::decay_t<F>, std::decay_t<Args>...>(
+              *options.timeout, std::in_place, std::forward<F>(f), std::forward<Args>(args)...));
+    return make_tracked<item>(engine_, settings_, std::move(wishes), prepare, std::forward<F>(f),
+                              std::forward<Args>(args)...);
+  }
+
+  /// Whether something was said besides what the queue is for.
+  [[nodiscard]] static bool wants_more(const options_type& options) noexcept {
+    return options.end_callback || options.cancel_callback || options.start_by || options.timeout;
+  }
+
+  template <class F, class... Args>
+  static constexpr bool calls_plainly =
+      !is_task<std::remove_cvref_t<typename raw_result<F, Args...>::type>>;
+  template <class F, class... Args>
+  [[nodiscard]] auto on_pool_executor(F&& f, Args&&... args) const {
+    return on_executor<std::decay_t<F>, std::decay_t<Args>...>(
+        settings_->executor, std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  template <class T>
+  [[nodiscard]] static pool_handle<T> admitted(const new_task<T>& made) noexcept {
+    return {handle<T>(made.block), id_of(*made.item)};
   }
 
   [[nodiscard]] bool reserve() const {
@@ -259,7 +365,7 @@ class queued_pool {
     try {
       engine_->admit(this_thread(), *made.item);
     } catch (...) {
-      made.item->discard_unsubmitted();
+      made.block->discard_unsubmitted();
       throw;
     }
     return made;
@@ -267,28 +373,17 @@ class queued_pool {
 
   template <class Callable, class F>
   void post_made(options_type options, F&& f) {
-    using item = typename Queue::item;
-    if constexpr (Queue::takes_packets && packet::fits<Callable> &&
+    using made_item = posted_item<Callable, item>;
+    if constexpr (Queue::takes_words && word_call::fits<Callable> &&
                   std::is_nothrow_constructible_v<Callable, F>) {
-      packet p(std::in_place, std::forward<F>(f));
-      p.run = &run_in_packet<Callable>;
-      try {
-        engine_->admit(this_thread(), p);
-      } catch (...) {
-        p.drop();
-        throw;
-      }
-      return;
-    }
-    struct made_item {
-      explicit made_item(pool_item* which) noexcept : item(which) {}
-      pool_item* item;
-    };
-    (void)admit_made([&] {
-      auto* const made = new posted_item<Callable, item>(std::in_place, std::forward<F>(f));
+      engine_->admit(this_thread(), word_call(Callable(std::forward<F>(f))));
+    } else {
+      auto made = made_with_room(
+          [&] { return std::make_unique<made_item>(std::in_place, std::forward<F>(f)); });
       Queue::apply(options, *made);
-      return made_item(made);
-    });
+      engine_->admit(this_thread(), *made);
+      (void)made.release();
+    }
   }
 
   std::shared_ptr<pool_engine> engine_;

@@ -5,6 +5,8 @@
 
 #include <weir/handle.hpp>
 #include <weir/pool/detail/engine.hpp>
+#include <weir/pool/detail/tracked_task.hpp>
+#include <weir/pool/pool_handle.hpp>
 
 #include <coroutine>
 #include <memory>
@@ -29,7 +31,7 @@ class submission_base {
       : engine_(std::move(engine)), task_(made) {}
   ~submission_base() {
     if (task_.block != nullptr)
-      task_.item->discard_unsubmitted();
+      task_.block->discard_unsubmitted();
   }
 
   void require_unsubmitted() const {
@@ -113,7 +115,7 @@ class [[nodiscard("the task is submitted when this is awaited")]] submission
   detail::task_block* block_ = nullptr;
 };
 
-/// As `submission`, but awaiting it gives a `handle<T>` as soon as the task has been queued.
+/// As `submission`, but awaiting it gives a `pool_handle<T>` as soon as the task has been queued.
 template <class T>
 class [[nodiscard("the task is submitted when this is awaited")]] async_submission
     : detail::submission_base<T>,
@@ -150,9 +152,9 @@ class [[nodiscard("the task is submitted when this is awaited")]] async_submissi
     retract();
     return false;
   }
-  handle<T> await_resume() {
+  pool_handle<T> await_resume() {
     check();
-    return std::move(this->handle_);
+    return {std::move(this->handle_), detail::id_of(*this->room_.item)};
   }
 
  private:

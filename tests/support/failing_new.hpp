@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Counts allocations and makes one of them fail. It replaces the global operators, so at most one
+// source of a program may include it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace test {
+
+inline std::atomic<long> allocations{0};
+/// Allocations until one fails; negative: none does.
+inline std::atomic<long> fail_after{-1};
+
+inline void* counted_allocate(std::size_t size) noexcept {
+  ++allocations;
+  if (fail_after >= 0 && fail_after.fetch_sub(1) == 0)
+    return nullptr;
+  return std::malloc(size == 0 ? 1 : size);
+}
+
+} // namespace test
+
+// NOLINTBEGIN(misc-definitions-in-headers): replacements must not be inline
+// Nor inlined: GCC 12 would see memory of `new` go to `free`, and warn.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  if (void* memory = test::counted_allocate(size))
+    return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return test::counted_allocate(size);
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
+// NOLINTEND(misc-definitions-in-headers)
