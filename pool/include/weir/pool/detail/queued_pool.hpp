@@ -131,31 +131,18 @@ class queued_pool {
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
-    post(options_type(), std::forward<F>(f));
+    if (settings_->ids)
+      (void)submit_nowait(std::forward<F>(f));
+    else
+      post_plain([](item&) {}, std::forward<F>(f));
   }
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(options_type options, F&& f) {
-    using callable = std::decay_t<F>;
-    static_assert(!is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
-                  "post() does not run coroutines: use submit_nowait()");
-    static_assert(std::is_nothrow_destructible_v<callable>,
-                  "a posted callable must have a destructor that does not throw");
-    if (settings_->ids || wants_more(options)) {
+    if (settings_->ids || wants_more(options))
       (void)submit_nowait(options, std::forward<F>(f));
-      return;
-    }
-    require_callable(f);
-    if (!reserve())
-      throw not_available::full();
-    if (auto* const context = current_context(this_thread())) [[unlikely]] {
-      using in_context = call_in_context<callable>;
-      post_made<in_context>(options, made_with_room([&] {
-                              return in_context(context_ref::of(context), std::forward<F>(f));
-                            }));
-    } else {
-      post_made<callable>(options, std::forward<F>(f));
-    }
+    else
+      post_plain([&](item& made) { Queue::apply(options, made); }, std::forward<F>(f));
   }
 
   /// Requests stop of the tasks with these ids: one that waits is cancelled at once and gives its
@@ -371,8 +358,28 @@ class queued_pool {
     return made;
   }
 
-  template <class Callable, class F>
-  void post_made(options_type options, F&& f) {
+  template <class Prepare, class F>
+  void post_plain(const Prepare& prepare, F&& f) {
+    using callable = std::decay_t<F>;
+    static_assert(!is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
+                  "post() does not run coroutines: use submit_nowait()");
+    static_assert(std::is_nothrow_destructible_v<callable>,
+                  "a posted callable must have a destructor that does not throw");
+    require_callable(f);
+    if (!reserve())
+      throw not_available::full();
+    if (auto* const context = current_context(this_thread())) [[unlikely]] {
+      using in_context = call_in_context<callable>;
+      post_made<in_context>(prepare, made_with_room([&] {
+                              return in_context(context_ref::of(context), std::forward<F>(f));
+                            }));
+    } else {
+      post_made<callable>(prepare, std::forward<F>(f));
+    }
+  }
+
+  template <class Callable, class Prepare, class F>
+  void post_made(const Prepare& prepare, F&& f) {
     using made_item = posted_item<Callable, item>;
     if constexpr (Queue::takes_words && word_call::fits<Callable> &&
                   std::is_nothrow_constructible_v<Callable, F>) {
@@ -380,7 +387,7 @@ class queued_pool {
     } else {
       auto made = made_with_room(
           [&] { return std::make_unique<made_item>(std::in_place, std::forward<F>(f)); });
-      Queue::apply(options, *made);
+      prepare(*made);
       engine_->admit(this_thread(), *made);
       (void)made.release();
     }
