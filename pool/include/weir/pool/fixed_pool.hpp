@@ -35,7 +35,7 @@ struct fixed_pool_options {
   /// `start()`.
   bool started = true;
   /// Every how many tasks one is timed for `stats()`, rounded up to a power of two. 1: each. 0:
-  /// none. Timing costs three looks at the clock.
+  /// none. Timing costs three looks at the clock. What `post` takes is not timed.
   std::uint64_t time_every = 16;
   /// Whether each task gets an id, for `cancel` and `cancel_all`. Costs a waiting task about 80
   /// bytes, and a short lock of the pool when it is accepted and when it ends. Tasks with callbacks
