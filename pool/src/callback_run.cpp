@@ -91,7 +91,7 @@ bool callback_run::run(const host& of, const task_callback& callback, std::strin
     }
     return true;
   }
-  if (thread.self == nullptr) // the runtime is gone: nobody could resume it
+  if (thread.home != &of.scope.root().home()) // the runtime is gone: nobody could resume it
     return true;
   try {
     coroutine_ = std::make_unique<coroutine>(of.scope);

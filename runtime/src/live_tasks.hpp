@@ -31,6 +31,7 @@ class live_tasks {
         at.first = &task;
         return;
       }
+      set_link(task, nullptr); // it may hold a pool's stamp
     }
     (void)task.request_stop(stop_cause::shutdown);
   }

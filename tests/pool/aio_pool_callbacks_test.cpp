@@ -10,6 +10,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch.hpp>
@@ -403,4 +404,29 @@ TEST_CASE("a time limit for a plain function on an executor", "[aio_pool][timeou
   const weir::task_callback end = [&] { ++ends; };
   CHECK(pool.submit_nowait({.end_callback = end}, [] { return 2; }).get() == 2);
   CHECK(ends == 1);
+}
+
+TEST_CASE("a runtime that stops ends, whoever cancels what still waits in its pools",
+          "[aio_pool][callbacks]") {
+  weir::runtime other{{.workers = 1}};
+  weir::runtime rt{{.workers = 1}};
+  weir::fixed_pool<> pool(rt, {.size = 1});
+  std::atomic<bool> inside{false};
+  test::gate gate;
+  auto running = pool.submit_nowait([&] {
+    inside = true;
+    gate.pass();
+  });
+  test::eventually([&] { return inside.load(); });
+  const weir::task_callback cancelled = [](weir::task_id) -> weir::task<> {
+    co_await weir::sleep_for(1ms);
+  };
+  auto waiting = pool.submit_nowait({.cancel_callback = cancelled}, [] {});
+  std::thread stopper([&] { rt.stop(); });
+  test::eventually([&] { return test::code_of([&] { rt.post([] {}); }) == weir::errc::stopped; });
+  other.submit([&] { (void)waiting.request_stop(); }).get();
+  gate.open();
+  stopper.join();
+  running.get();
+  CHECK_THROWS_AS(waiting.get(), weir::task_cancelled);
 }

@@ -530,3 +530,21 @@ TEST_CASE("raising the limit while room comes free admits who waits", "[pool_rac
     running.get();
   }
 }
+
+TEST_CASE("a timed task that stops with its runtime leaves nothing behind", "[pool_races]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::fixed_pool<> pool{rt, {.size = 1, .time_every = 1}};
+  std::atomic<bool> running{false};
+  test::gate gate;
+  auto task = pool.submit_nowait([&]() -> weir::task<> {
+    running = true;
+    gate.pass();
+    co_await weir::sleep_for(1h); // the first the runtime hears of it, and it is stopping
+  });
+  test::eventually([&] { return running.load(); });
+  std::thread stopper([&] { rt.stop(); });
+  test::eventually([&] { return test::code_of([&] { rt.post(nothing); }) == weir::errc::stopped; });
+  gate.open();
+  stopper.join();
+  CHECK_FALSE(finished(task));
+}

@@ -48,7 +48,8 @@ inline void require_valid(const retry_options& options) {
 [[nodiscard]] inline std::chrono::nanoseconds grown_delay(std::chrono::nanoseconds delay,
                                                           const retry_options& options) noexcept {
   const double longer = static_cast<double>(delay.count()) * options.growth;
-  if (longer >= static_cast<double>(options.max_delay.count()))
+  // Not turned round: infinite growth of no delay is no number.
+  if (!(longer < static_cast<double>(options.max_delay.count())))
     return options.max_delay;
   return std::chrono::nanoseconds(static_cast<std::chrono::nanoseconds::rep>(longer));
 }

@@ -182,7 +182,7 @@ struct word_call {
   template <class F>
   explicit word_call(const F& f) noexcept : run(&run_word<F>) {
     static_assert(fits<F>);
-    std::memcpy(&word, &f, sizeof(F));
+    std::memcpy(&word, std::addressof(f), sizeof(F));
   }
 
   function run = nullptr;
