@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Pools beside the runtime that they stand on: empty tasks from outside, 2 workers, from 1, 2 and 4
-// submitting threads. Names are `pools/<what>/<peer>/<producers>`. Repeat with
+// submitting threads. Names are `pool_post/weir-<peer>/<producers>` and `pool_submit/...`. Repeat
+// with
 // --benchmark_repetitions and --benchmark_enable_random_interleaving, so that all peers meet the
 // same machine. Every run checks how many tasks have run.
 #include "producers.hpp"
@@ -77,7 +78,7 @@ void add(const char* what, const char* peer, double (*round)(int producers)) {
       }
       state.SetItemsProcessed(jobs_per_round * state.iterations());
     };
-    const std::string name = std::string("pools/") + what + "/" + peer;
+    const std::string name = std::string("pool_") + what + "/weir-" + peer;
     benchmark::RegisterBenchmark(name.c_str(), run)
         ->Arg(producers)
         ->UseManualTime()
@@ -90,13 +91,13 @@ void add(const char* what, const char* peer, double (*round)(int producers)) {
 
 int main(int argc, char** argv) {
   add("post", "runtime", post_to_runtime);
-  add("post", "fixed_pool_fifo", post_to_pool<weir::fifo>);
-  add("post", "fixed_pool_lifo", post_to_pool<weir::lifo>);
-  add("post", "fixed_pool_priority", post_to_pool<weir::priority>);
+  add("post", "fixed-fifo", post_to_pool<weir::fifo>);
+  add("post", "fixed-lifo", post_to_pool<weir::lifo>);
+  add("post", "fixed-priority", post_to_pool<weir::priority>);
   add("submit", "runtime", submit_to_runtime);
-  add("submit", "fixed_pool_fifo", submit_to_pool<weir::fifo>);
-  add("submit", "fixed_pool_lifo", submit_to_pool<weir::lifo>);
-  add("submit", "fixed_pool_priority", submit_to_pool<weir::priority>);
+  add("submit", "fixed-fifo", submit_to_pool<weir::fifo>);
+  add("submit", "fixed-lifo", submit_to_pool<weir::lifo>);
+  add("submit", "fixed-priority", submit_to_pool<weir::priority>);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv))
     return 1;

@@ -27,9 +27,10 @@ QUESTIONS = ["fib36", "fib16", "skynet", "nqueens12", "nqueens14", "matmul1024",
              "bulk_throughput", "inside", "relay", "fan_out", "ping_pong",
              "round_trip", "wake_up", "mixed", "resize", "idle_cpu", "paced", "bounded_fifo", "bounded_lifo",
              "bounded_priority", "cancel_waiting", "cancel_queued", "timer_fire", "timer_cancel", "sleeper_fire",
-             "sleeper_cancel", "waiting_task", "queued_job"]
+             "sleeper_cancel", "pool_post", "pool_submit", "waiting_task", "queued_job"]
 # Questions whose parameter is the number of threads that submit; that of all others counts workers.
-SUBMITTING = ("throughput", "bulk_throughput", "bounded_fifo", "bounded_lifo", "bounded_priority")
+SUBMITTING = ("throughput", "bulk_throughput", "bounded_fifo", "bounded_lifo", "bounded_priority", "pool_post",
+              "pool_submit")
 # What has to be the same in the contexts of results that are put side by side.
 SAME = {"compiler": "compiler", "build_type": "build type", "cpu": "CPU model", "num_cpus": "number of CPUs",
         "host_name": "host"}
