@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How a pool of system B is closed.
+/// How a `fixed_pool` or `autoscale_pool` is closed.
 #pragma once
 
 #include <weir/clock.hpp>
@@ -28,6 +28,7 @@ enum class removal : std::uint8_t {
   hard,
 };
 
+/// Times are those of the runtime's clock.
 struct close_options {
   /// How long tasks may wait for a slot meanwhile. Not set: for ever.
   std::optional<std::chrono::nanoseconds> close_worker_timeout{};

@@ -26,7 +26,8 @@
 
 namespace weir {
 
-/// The number of a task in its pool: 0 for the first that started, then one more each.
+/// The number of a task in its pool, from 0, in the order in which a `task_pool` started or another
+/// pool accepted them.
 using task_id = std::uint64_t;
 
 /// Every refusal of a pool.
@@ -41,7 +42,7 @@ class WEIR_API pool_error : public error {
   std::shared_ptr<const std::string> text_;
 };
 
-/// The pool has been closed for good.
+/// The pool has been closed.
 class WEIR_API pool_is_closed : public pool_error {
  public:
   pool_is_closed() : pool_error(errc::pool_closed, "You must use another pool") {}

@@ -38,9 +38,9 @@ struct fixed_pool_options {
   /// none. Timing costs three looks at the clock. What `post` takes is not timed.
   std::uint64_t time_every = 16;
   /// Whether each task gets an id, for `cancel` and `cancel_all`. Costs a waiting task about 80
-  /// bytes, and a short lock of the pool when it is accepted and when it ends. Tasks with callbacks
-  /// or `start_by` have ids anyway. Ids are numbers from 0 in the order of acceptance; of ended
-  /// tasks nothing is kept.
+  /// bytes, and a short lock of the pool when it is accepted and when it ends. Tasks with
+  /// callbacks, `start_by` or `timeout` have ids anyway. Ids are numbers from 0 in the order of
+  /// acceptance; of ended tasks nothing is kept.
   bool ids = false;
   /// How long a callback that is a coroutine may take. Then stop is requested of it.
   std::optional<clock_source::duration> callback_timeout{};

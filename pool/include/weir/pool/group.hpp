@@ -49,7 +49,7 @@ class group_wait final : public list_awaiter<group_wait, group_waiter> {
 
 } // namespace detail
 
-/// Refers to one task of a group by the place of its argument. Made by `group<T>::task`.
+/// Refers to one task of a group by the place of its argument. Made by `group<T>::task_at`.
 /// Dropping it does nothing to the task. Thread safety: one thread at a time.
 template <class T>
 class pool_task_handle {

@@ -22,8 +22,8 @@ enum class log_level : std::uint8_t { debug, info, warning, error };
   return names[static_cast<std::size_t>(level)];
 }
 
-/// Takes the log lines of pools: level, the logger's name ("weir.task_pool"), the line without an
-/// end of line. The views are good for the call only.
+/// Takes the log lines of pools: level, the logger's name ("weir.task_pool", "weir.pool"), the line
+/// without an end of line. The views are good for the call only.
 ///
 /// It is called on whatever thread does what the line tells of, by several at once, never under a
 /// lock of the pool, so that it may call the pool; the lines of one task come one after the other

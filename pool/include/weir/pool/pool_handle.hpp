@@ -23,7 +23,8 @@ class [[nodiscard(
   pool_handle(handle<T> of, std::optional<task_id> id) noexcept
       : handle<T>(std::move(of)), id_(id) {}
 
-  /// Whether the task has an id: in pools with `ids`, and with a callback or `start_by`.
+  /// Whether the task has an id: in pools with `ids`, and with a callback, `start_by` or
+  /// `timeout`.
   [[nodiscard]] bool has_id() const noexcept { return id_.has_value(); }
   /// Throws `errc::no_state` if it has none.
   [[nodiscard]] task_id id() const {

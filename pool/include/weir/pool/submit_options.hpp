@@ -29,8 +29,8 @@ class callback_ref {
   const task_callback* named_ = nullptr;
 };
 
-/// For a pool without weights. With a callback, or `start_by`, a task has an id and takes about 160
-/// bytes more, and 72 for `start_by`.
+/// For a pool without weights. With any of these a task has an id and takes about 160 bytes
+/// more, and 72 for `start_by`.
 struct submit_options {
   /// Called with the task's id when it has ended, also if it was cancelled or never started: after
   /// its slot was freed, before its result is there. What it throws takes the result's place.
