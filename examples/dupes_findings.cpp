@@ -36,8 +36,9 @@ std::vector<duplicate_group> findings::groups() const {
         if (members.size() > 1)
           result.push_back({key, members});
   }
+  // By bytes, as other tools sort them: paths compare themselves name by name.
   for (auto& group : result)
-    std::ranges::sort(group.paths);
+    std::ranges::sort(group.paths, {}, [](const auto& path) -> auto& { return path.native(); });
   std::ranges::sort(result, [](const duplicate_group& a, const duplicate_group& b) {
     return a.wasted() != b.wasted() ? a.wasted() > b.wasted() : a.paths.front() < b.paths.front();
   });
