@@ -6,9 +6,7 @@
 
 #include <utility>
 
-namespace weir {
-
-namespace detail {
+namespace weir::detail {
 
 pool_task::pool_task(task_pool_core& core, pool_group& group, run_function first) noexcept
     : task_block(core.home(), first), core_(&core), group_(&group) {
@@ -103,6 +101,4 @@ void pool_task::count_retry(std::size_t attempt, const std::exception_ptr& error
   core_->log_retry(*this, attempt, error);
 }
 
-} // namespace detail
-
-} // namespace weir
+} // namespace weir::detail
