@@ -46,7 +46,8 @@ class [[nodiscard("the place is taken when this is awaited")]] place_wait final
  public:
   explicit place_wait(std::shared_ptr<task_pool_core> core) noexcept
       : base(&take_back), core_(std::move(core)) {}
-  place_wait(place_wait&& unused) noexcept : base(std::move(unused)), core_(unused.core_) {}
+  place_wait(place_wait&& unused) noexcept
+      : base(std::move(static_cast<base&>(unused))), core_(std::move(unused.core_)) {}
   place_wait& operator=(place_wait&&) = delete;
   ~place_wait() {
     if (given == answer::place) // its coroutine did not go on
