@@ -138,7 +138,7 @@ void tracked_task::run_ended(job& self, thread_state& thread) noexcept {
 }
 
 void tracked_task::finish(thread_state& thread) noexcept {
-  callbacks& own = *callbacks_;
+  const callbacks& own = *callbacks_;
   if (table().changed(*this, task_table::change::gone))
     as_block().release();
   if (own.error != its_error())
