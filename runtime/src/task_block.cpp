@@ -118,8 +118,12 @@ void task_block::complete(thread_state& thread) noexcept {
 }
 
 void task_block::publish_later(thread_state& thread) noexcept {
-  const auto error = failure();
-  set_sink(error != nullptr && !is_part_of_stopping(home(), error) ? sink_of(home()) : sink_ref());
+  {
+    // Let go of before the outcome is published: who takes it is the exception's last owner.
+    const auto error = failure();
+    set_sink(error != nullptr && !is_part_of_stopping(home(), error) ? sink_of(home())
+                                                                     : sink_ref());
+  }
   if ((publish(thread) & detached_bit) != 0)
     report_unseen();
 }
