@@ -138,11 +138,12 @@ void tracked_task::run_ended(job& self, thread_state& thread) noexcept {
 }
 
 void tracked_task::finish(thread_state& thread) noexcept {
-  const callbacks& own = *callbacks_;
+  callbacks& own = *callbacks_;
   if (table().changed(*this, task_table::change::gone))
     as_block().release();
   if (own.error != its_error())
     replace_outcome(own.error);
+  own.error = nullptr; // who takes the outcome is the exception's last owner
   task_block& block = as_block();
   const bool unstarted = own.unstarted;
   auto keep = pool_;
