@@ -24,22 +24,29 @@ inline void* counted_allocate(std::size_t size) noexcept {
 } // namespace test
 
 // NOLINTBEGIN(misc-definitions-in-headers): replacements must not be inline
-// Nor inlined: GCC 12 would see memory of `new` go to `free`, and warn.
-[[gnu::noinline]] void* operator new(std::size_t size) {
+// Nor inlined by GCC 12, which would see memory of `new` go to `free`, and warn. Inlined by Clang:
+// a sanitizer's own operator new comes before them, but not where they are inlined.
+#ifdef __clang__
+#define TEST_NOINLINE
+#else
+#define TEST_NOINLINE [[gnu::noinline]]
+#endif
+TEST_NOINLINE void* operator new(std::size_t size) {
   if (void* memory = test::counted_allocate(size))
     return memory;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+TEST_NOINLINE void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return test::counted_allocate(size);
 }
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
+TEST_NOINLINE void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+TEST_NOINLINE void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
-[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept {
+TEST_NOINLINE void operator delete(void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
+#undef TEST_NOINLINE
 // NOLINTEND(misc-definitions-in-headers)
