@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Pools beside the runtime that they stand on: empty tasks from outside, 2 workers, from 1, 2 and 4
-// submitting threads. Names are `pool_post/weir-<peer>/<producers>` and `pool_submit/...`. Repeat
-// with
-// --benchmark_repetitions and --benchmark_enable_random_interleaving, so that all peers meet the
-// same machine. Every run checks how many tasks have run.
+// submitting threads. Names are `pool_post/weir-<peer>/<producers>` and `pool_submit/...`. To be
+// repeated with --benchmark_repetitions and --benchmark_enable_random_interleaving, so that all
+// peers meet the same machine. Every run checks how many tasks have run.
 #include "producers.hpp"
 
 #include <weir/weir.hpp>
