@@ -5,16 +5,7 @@
 //     --workers  instead of 1, 2, 4... up to the CPUs, and for some problems twice as many as these
 //     --rss      also the peak memory beyond the data
 #include "measure.hpp"
-#include "problems/fib.hpp"
-#include "problems/loops.hpp"
-#include "problems/matmul.hpp"
-#include "problems/nqueens.hpp"
-#include "problems/pipeline.hpp"
-#include "problems/quicksort.hpp"
-#include "problems/reduce.hpp"
-#include "problems/skynet.hpp"
-#include "problems/sort.hpp"
-#include "problems/uts.hpp"
+#include "problems/problems.hpp"
 #include "sweep.hpp"
 
 #include <cstdio>
@@ -42,22 +33,7 @@ int main(int argc, char** argv) {
   argc = left;
   argv[argc] = nullptr;
 
-  bench::add_all<bench::fib<36>>(workers);
-  bench::add_all<bench::fib<16>>(workers);
-  bench::add_all<bench::skynet>(workers);
-  bench::add_all<bench::nqueens<12>>(workers);
-  bench::add_all<bench::nqueens<14>>(workers);
-  bench::add_all<bench::matmul<1024>>(workers);
-  bench::add_all<bench::matmul<2048>>(workers);
-  bench::add_all<bench::uts<bench::uts_t1>>(workers);
-  bench::add_all<bench::uts<bench::uts_t3>>(workers);
-  bench::add_all<bench::quicksort>(workers);
-  bench::add_all<bench::pipeline>(workers);
-  bench::add_all<bench::tiny_loop>(workers);
-  bench::add_all<bench::uneven_loop>(workers);
-  bench::add_all<bench::coarse_loop>(workers);
-  bench::add_all<bench::sorting>(workers);
-  bench::add_all<bench::reduction>(workers);
+  bench::problem::add_all_known(workers);
 
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv))

@@ -501,11 +501,15 @@ void leave_slot(pool_item& item, task_end how) noexcept {
   item.slot().task_left(item, how);
 }
 
+void leave_slot_unstarted(pool_item& item) noexcept {
+  item.slot().task_left(item, std::nullopt);
+}
+
 void free_slot(pool_slot& slot, thread_state& thread) noexcept {
   slot.go_on(thread);
 }
 
-void pool_slot::task_left(pool_item& item, task_end how) noexcept {
+void pool_slot::task_left(pool_item& item, std::optional<task_end> how) noexcept {
   pool_engine& pool = *pool_;
   const auto mine = task_.load(std::memory_order_relaxed) & ~std::uintptr_t{1};
   auto seen = mine;
@@ -519,9 +523,13 @@ void pool_slot::task_left(pool_item& item, task_end how) noexcept {
     pool.queue_->husk_left();
     return;
   }
-  bump(ended_[static_cast<std::size_t>(how)]);
-  if (since_ != task_block::no_stamp)
-    pool.run_time_.record(std::chrono::nanoseconds(pool.now() - since_));
+  if (how) {
+    bump(ended_[static_cast<std::size_t>(*how)]);
+    if (since_ != task_block::no_stamp)
+      pool.run_time_.record(std::chrono::nanoseconds(pool.now() - since_));
+  } else {
+    bump(cancelled_here_);
+  }
   owes_room_ = true;
 }
 
@@ -621,6 +629,9 @@ pool_engine::figures pool_engine::look_at_slots() const noexcept {
       sum.ended[i] += ended;
       over += ended;
     }
+    const auto unstarted = slot.cancelled_here_.load(relaxed);
+    sum.unstarted += unstarted;
+    over += unstarted;
     sum.running += taken > over ? 1 : 0;
   });
   // A slot that was looked at before another one took its place.
@@ -635,13 +646,13 @@ std::size_t pool_engine::running() const noexcept {
 pool_stats pool_engine::stats() const noexcept {
   pool_stats now;
   const auto cancelled_waiting = queue_->cancelled();
-  const auto [ended, running] = look_at_slots();
+  const auto [ended, unstarted, running] = look_at_slots();
   now.finished = ended[static_cast<std::size_t>(task_end::finished)];
   now.failed = ended[static_cast<std::size_t>(task_end::failed)];
   now.cancelled = ended[static_cast<std::size_t>(task_end::cancelled)];
   now.running = static_cast<std::size_t>(running);
   now.started = now.finished + now.failed + now.cancelled + running;
-  now.cancelled += cancelled_waiting;
+  now.cancelled += cancelled_waiting + unstarted;
   now.ended = now.finished + now.failed + now.cancelled;
   // Last: all that was counted above was accepted before.
   const auto accepted = accepted_.load(std::memory_order_relaxed);

@@ -26,7 +26,7 @@ bool pool_task::begin_run(thread_state& thread) noexcept {
   }
   const auto& start_by = group_->settings_.start_by;
   if (start_by && now > *start_by)
-    (void)scope().request_stop(stop_cause::timed_out);
+    (void)scope().request_stop(stop_cause::not_started_in_time);
   if (scope().stop_requested()) {
     discard(scope().reason());
     settle(thread, task_end::cancelled, nullptr);

@@ -95,7 +95,7 @@ task<flush_report> pool_base::flush_of(core_pointer core, on_exception what) {
 
 task<gather_report> pool_base::gather_of(core_pointer core, on_exception what, bool close) {
   if (close)
-    core->lock();
+    (void)core->lock();
   else
     core->require_locked();
   const auto start = core->begin_gather();

@@ -169,7 +169,7 @@ void task_pool_core::cancel_group(std::string_view name, const stop_reason& reas
     group = found->second->self_;
     feeder_known = group->feeder_known_;
     forget_group(*group);
-    interrupt_any(*group, work, preparing);
+    interrupt_any(*group, reason, work, preparing);
     while (group->first_running_ != nullptr)
       mark_cancelling(*group->first_running_, to_stop);
     drop_if_done(*group, work);
@@ -199,7 +199,7 @@ void task_pool_core::stop_everything(const stop_reason& reason) noexcept {
     while (last_known_ != nullptr) {
       pool_group& group = *last_known_;
       forget_group(group);
-      interrupt_any(group, work, preparing);
+      interrupt_any(group, reason, work, preparing);
       while (group.first_running_ != nullptr)
         mark_cancelling(*group.first_running_, to_stop);
       drop_if_done(group, work);
@@ -218,7 +218,7 @@ void task_pool_core::abandon(thread_state& thread) noexcept {
     shutting_down_ = true;
     refuse_places(place_waiter::answer::closed, work.woken);
     for (pool_group* g = first_known_; g != nullptr; g = g->next_known_)
-      interrupt_any(*g, work, preparing);
+      interrupt_any(*g, stop_cause::shutdown, work, preparing);
   }
   interrupt_sources(preparing, stop_cause::shutdown);
   perform(thread, work);

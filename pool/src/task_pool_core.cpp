@@ -126,16 +126,17 @@ void task_pool_core::set_pool_size(std::size_t size) {
   perform(this_thread(), work);
 }
 
-void task_pool_core::lock() {
+bool task_pool_core::lock() {
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
     if (std::exchange(locked_, true))
-      return;
+      return false;
     refuse_places(place_waiter::answer::locked, work.woken);
   }
   log()(log_level::info, pool_logger, str_, " is locked!");
   perform(this_thread(), work);
+  return true;
 }
 
 void task_pool_core::unlock() {
@@ -282,6 +283,11 @@ std::exception_ptr task_pool_core::error_of(const pool_group& group) const {
 std::vector<result_slot*> task_pool_core::slots_of(const pool_group& group) const {
   const std::scoped_lock lock(mutex_);
   return group.slots_;
+}
+
+stop_reason task_pool_core::why_unstarted(const pool_group& group) const noexcept {
+  const std::scoped_lock lock(mutex_);
+  return group.why_;
 }
 
 result_slot* task_pool_core::take_done(pool_group& group) noexcept {

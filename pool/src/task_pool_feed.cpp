@@ -263,8 +263,10 @@ void task_pool_core::interrupt(pool_group& group, pool_work& work) noexcept {
   finish_group(group, work, true);
 }
 
-void task_pool_core::interrupt_any(pool_group& group, pool_work& work,
+void task_pool_core::interrupt_any(pool_group& group, const stop_reason& reason, pool_work& work,
                                    pool_group*& preparing) noexcept {
+  if (!group.cancelled_)
+    group.why_ = reason;
   if (group.state_ == pool_group::state::preparing) {
     group.cancelled_ = true; // whoever prepares will see it
     if (!std::exchange(group.interrupted_, true)) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <weir/task_group.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace weir {
 
@@ -10,7 +12,13 @@ using detail::child_end;
 using detail::group_child;
 
 detail::group_child::~group_child() = default;
-task_group::~task_group() = default;
+
+task_group::~task_group() {
+  // Acquire: pairs with child_ended, as in collect_ended. Nobody else is left.
+  auto* ended =
+      reinterpret_cast<group_child*>(ended_.load(std::memory_order_acquire) & ~many_ended);
+  destroy(ended);
+}
 
 bool task_group::open(detail::promise_base& parent) noexcept {
   return prepare(parent.scope(), parent);
@@ -89,8 +97,37 @@ bool task_group::stop_requested() const noexcept {
 }
 
 std::size_t task_group::size() const noexcept {
-  const std::scoped_lock lock(mutex_);
-  return size_;
+  std::size_t left = 0;
+  group_child* ended = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    ended = collect_ended();
+    left = size_;
+  }
+  destroy(ended);
+  return left;
+}
+
+group_child* task_group::collect_ended() const noexcept {
+  // Acquire: pairs with child_ended; what the children have left is seen.
+  const auto word = ended_.exchange(0, std::memory_order_acquire);
+  group_child* unused = nullptr;
+  for (auto* at = reinterpret_cast<group_child*>(word & ~many_ended); at != nullptr;) {
+    group_child& c = *std::exchange(at, at->next_ended_);
+    --size_;
+    if (c.link_ != nullptr)
+      unlink(c);
+    if (c.being_stopped_)
+      c.ended_ = true; // whoever stops it destroys it
+    else
+      c.next_ended_ = std::exchange(unused, &c);
+  }
+  return unused;
+}
+
+void task_group::destroy(group_child* ended) noexcept {
+  while (ended != nullptr)
+    delete std::exchange(ended, ended->next_ended_);
 }
 
 void task_group::unlink(group_child& c) noexcept {
@@ -108,17 +145,24 @@ void task_group::child_ended(detail::child& which, child_end how, detail::thread
   if (is_body)
     return;
   auto& c = static_cast<group_child&>(which);
-  bool keep = false;
+  if (how == child_end::failed)
+    (void)c.take_error(); // if it was not the first
+  auto seen = ended_.load(std::memory_order_relaxed);
+  std::uintptr_t number = 0;
+  do {
+    c.next_ended_ = reinterpret_cast<group_child*>(seen & ~many_ended);
+    number = std::min((seen & many_ended) + 1, many_ended);
+    // Release: pairs with collect_ended and the destructor. From here on `c` may be gone.
+  } while (!ended_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&c) | number,
+                                         std::memory_order_release, std::memory_order_relaxed));
+  if (number != many_ended)
+    return;
+  group_child* ended = nullptr;
   {
     const std::scoped_lock lock(mutex_);
-    --size_;
-    if (c.link_ != nullptr)
-      unlink(c);
-    keep = c.being_stopped_;
-    c.ended_ = true;
+    ended = collect_ended();
   }
-  if (!keep)
-    delete &c;
+  destroy(ended);
 }
 
 bool task_group::forward_stop(detail::suspension& self) noexcept {

@@ -258,8 +258,9 @@ TEST_CASE("a callback may use the pool, but not wait for its end", "[aio_pool][c
   CHECK(stage.rt.block_on(pool.close()).in_time);
 }
 
-TEST_CASE("1A.6: a task that swallows its cancellation has ended, not been cancelled",
-          "[aio_pool][callbacks]") {
+TEST_CASE(
+    "1A.6: a task of a queued pool that swallows its cancellation has ended, not been cancelled",
+    "[aio_pool][callbacks]") {
   test::pool_stage stage;
   weir::fixed_pool<> pool(stage.rt);
   const auto end = telling(stage.log, pool, "end");

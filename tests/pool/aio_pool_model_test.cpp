@@ -969,7 +969,7 @@ setup setup_of(std::uint64_t seed) {
 
 } // namespace
 
-TEMPLATE_TEST_CASE("random calls do what a sequential model says", "[model]",
+TEMPLATE_TEST_CASE("random calls of the six kinds do what a sequential model says", "[model]",
                    weir::fixed_pool<weir::fifo>, weir::fixed_pool<weir::lifo>,
                    weir::fixed_pool<weir::priority>, weir::autoscale_pool<weir::fifo>,
                    weir::autoscale_pool<weir::lifo>, weir::autoscale_pool<weir::priority>) {

@@ -177,11 +177,34 @@ TEST_CASE("A-18: a task whose turn comes too late does not start", "[results][A-
     (void)pool.apply(&later, std::tuple(5));
     auto late = pool.apply(&later, std::tuple(1), {.start_by = stage.rt.now() + 3s});
     auto results = co_await late;
-    co_return results[0].cancelled() && results[0].reason().cause() == weir::stop_cause::timed_out;
+    co_return results[0].cancelled() &&
+        results[0].reason().cause() == weir::stop_cause::not_started_in_time;
   };
   CHECK(stage.play(main));
   CHECK(stage.log.count("Started TaskPool-x_Task-1") == 0);
   CHECK(stage.log.count("Cancelled TaskPool-x_Task-1") == 1);
+}
+
+TEST_CASE("tasks that never started tell why", "[results]") {
+  test::pool_stage stage;
+  const auto main = [&]() -> weir::task<bool> {
+    weir::task_pool pool(stage.rt, {.pool_size = 1});
+    auto running = pool.apply(&later, std::tuple(5));
+    auto waiting = pool.apply(&later, std::tuple(1), {.num = 2});
+    const auto one = waiting.task_at(0);
+    waiting.cancel(weir::stop_reason("closing time"));
+    auto outcomes = co_await waiting;
+    bool right = !outcomes.empty();
+    for (const auto& o : outcomes)
+      right = right && o.cancelled() && o.reason().text() == "closing time";
+    auto later_on = pool.apply(&later, std::tuple(1));
+    pool.cancel_all(weir::stop_reason("all of them"));
+    const auto last = co_await later_on.task_at(0).ended();
+    const auto first = co_await one.ended();
+    co_return right&& last.cancelled() && last.reason().text() == "all of them" &&
+        first.cancelled() && first.reason().text() == "closing time";
+  };
+  CHECK(stage.play(main));
 }
 
 TEST_CASE("context comes from the call, also for tasks that start much later", "[results]") {

@@ -188,6 +188,26 @@ TEST_CASE("1A.3: locking twice logs once", "[task_pool]") {
                                                 "INFO weir.task_pool: TaskPool-l was unlocked."});
 }
 
+TEST_CASE("row 12: a scoped lock ends with its scope, and leaves a pool locked that was so before",
+          "[task_pool]") {
+  weir::runtime rt{{.workers = 1}};
+  weir::task_pool pool(rt);
+  const auto work = [] {};
+  {
+    auto locked = pool.scoped_lock();
+    CHECK(pool.is_locked());
+    CHECK_THROWS_AS(pool.apply(work), weir::pool_is_locked);
+    const auto moved = std::move(locked);
+    CHECK(pool.is_locked());
+  }
+  CHECK_FALSE(pool.is_locked());
+  pool.lock();
+  {
+    const auto again = pool.scoped_lock();
+  }
+  CHECK(pool.is_locked());
+}
+
 TEST_CASE("1A.4: groups of no tasks are groups all the same", "[task_pool]") {
   weir::runtime rt{{.workers = 1}};
   weir::task_pool pool(rt);

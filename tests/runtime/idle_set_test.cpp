@@ -21,7 +21,7 @@ namespace {
 using weir::detail::idle_set;
 using weir::detail::parker;
 
-using index = std::optional<std::uint32_t>;
+using worker_index = std::optional<std::uint32_t>;
 
 } // namespace
 
@@ -39,7 +39,7 @@ TEST_CASE("the worker that slept last wakes first, as a searcher", "[idle_set]")
     CHECK(idle.push(i, false));
   std::uint32_t searchers = 0;
   for (std::uint32_t i : {1U, 3U, 0U, 2U}) {
-    CHECK(idle.pop() == index(i));
+    CHECK(idle.pop() == worker_index(i));
     CHECK(idle.searching() == ++searchers);
   }
   CHECK_FALSE(idle.pop());
@@ -50,11 +50,11 @@ TEST_CASE("no sleeper is woken while somebody searches", "[idle_set]") {
   idle_set idle(3);
   CHECK(idle.push(0, false));
   CHECK(idle.push(1, false));
-  CHECK(idle.pop_if_nobody_searches() == index(1));
+  CHECK(idle.pop_if_nobody_searches() == worker_index(1));
   CHECK(idle.searching() == 1);
   CHECK_FALSE(idle.pop_if_nobody_searches());
   CHECK(idle.stop_searching());
-  CHECK(idle.pop_if_nobody_searches() == index(0));
+  CHECK(idle.pop_if_nobody_searches() == worker_index(0));
   CHECK_FALSE(idle.pop_if_nobody_searches());
   CHECK(idle.searching() == 1);
 }
@@ -84,12 +84,12 @@ TEST_CASE("the last to stop searching is told so", "[idle_set]") {
   }
   SECTION("by going to sleep") {
     CHECK(idle.push(1, true));
-    CHECK(idle.pop() == index(1));
+    CHECK(idle.pop() == worker_index(1));
     CHECK(idle.stop_searching());
   }
   CHECK(idle.searching() == 0);
   // The other one still sleeps.
-  CHECK(idle.pop() == index(0));
+  CHECK(idle.pop() == worker_index(0));
 }
 
 TEST_CASE("a worker that goes to sleep is told whether somebody else searches", "[idle_set]") {
@@ -109,7 +109,7 @@ TEST_CASE("as many workers as promised fit into the set", "[idle_set]") {
   for (std::uint32_t i = 0; i < capacity; ++i)
     wrong += idle.push(i, false) ? 1 : 0;
   for (std::uint32_t i = capacity; i > 0; --i) {
-    wrong += idle.pop() == index(i - 1) ? 0 : 1;
+    wrong += idle.pop() == worker_index(i - 1) ? 0 : 1;
     wrong += idle.searching() == capacity - i + 2 ? 0 : 1;
   }
   CHECK(wrong == 0);
@@ -160,7 +160,7 @@ TEST_CASE("random operations do as a model does, for one thread", "[idle_set]") 
     }
     default: {
       const bool always = random() % 2 == 0;
-      index expected;
+      worker_index expected;
       if (!stack.empty() && (always || searching.empty())) {
         expected = stack.back();
         stack.pop_back();

@@ -39,6 +39,7 @@
 #include <weir/pool/named.hpp>
 #include <weir/pool/pool_executor.hpp>
 #include <weir/pool/pool_handle.hpp>
+#include <weir/pool/pool_lock.hpp>
 #include <weir/pool/queues.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/retry.hpp>

@@ -9,6 +9,8 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -25,7 +27,8 @@ class task_group;
 
 namespace detail {
 
-/// A child of a task group, in a control block of its own. Links and marks are the group's.
+/// A child of a task group, in a control block of its own. Links and marks are the group's. What it
+/// keeps of its user is gone when it has ended; the block itself may stay a little longer.
 class WEIR_API group_child : public child {
  public:
   ~group_child() override;
@@ -37,25 +40,85 @@ class WEIR_API group_child : public child {
  private:
   friend class weir::task_group;
 
-  group_child* next_ = nullptr;
+  alignas(16) group_child* next_ = nullptr; // so that an address has room for a small number
   group_child** link_ = nullptr;
+  group_child* next_ended_ = nullptr;
   // Somebody requests stop of it outside the lock, and destroys it if it has ended meanwhile.
   bool being_stopped_ = false;
   bool ended_ = false;
 };
 
-/// Keeps a callable and its arguments until what it returns has ended.
+/// A child that runs a task and drops its result.
+template <class T>
+class spawned_child final : public group_child {
+ public:
+  explicit spawned_child(task<T>&& t) noexcept : task_(std::move(t)) {
+    if (task_.startable())
+      this->set_coroutine(task_.begin(outcome_));
+  }
+
+  [[nodiscard]] std::exception_ptr take_error() noexcept override {
+    return std::move(outcome_.error());
+  }
+  [[nodiscard]] stop_reason reason() const noexcept override { return outcome_.reason(); }
+
+ private:
+  child_end settle(bool started) noexcept override {
+    const auto how = settle_outcome(outcome_, started, this->scope());
+    task_ = {};
+    if (how == child_end::value)
+      outcome_.reset();
+    return how;
+  }
+
+  task<T> task_;
+  result<T> outcome_;
+};
+
+/// Keeps a callable and its arguments until the task that it returns has ended.
 template <class T, class F, class... Args>
 task<T> call_in_task(F f, Args... args) {
   stop_bridge_for<F, Args...> bridge;
   task_scope& scope = *this_thread().current;
-  if constexpr (is_task<std::remove_cvref_t<typename raw_result<F, Args...>::type>>) {
-    auto called = invoke_bound<F, Args...>(bridge, scope, f, args...);
-    co_return co_await called;
-  } else {
-    co_return invoke_bound<F, Args...>(bridge, scope, f, args...);
-  }
+  auto called = invoke_bound<F, Args...>(bridge, scope, f, args...);
+  co_return co_await called;
 }
+
+/// A child that calls `f(args...)`, a plain function, and drops what it returns.
+template <class F, class... Args>
+class called_child final : public group_child {
+ public:
+  template <class G, class... As>
+  explicit called_child(std::in_place_t, G&& f, As&&... args)
+      : call_(std::in_place, std::forward<G>(f), std::forward<As>(args)...) {
+    this->set_coroutine(nullptr);
+  }
+
+  [[nodiscard]] std::exception_ptr take_error() noexcept override {
+    return std::move(outcome_.error());
+  }
+  [[nodiscard]] stop_reason reason() const noexcept override { return outcome_.reason(); }
+
+ private:
+  promise_base* make_coroutine() noexcept override {
+    try {
+      (void)call_(this->scope());
+      outcome_.emplace();
+    } catch (...) {
+      outcome_.set_error(std::current_exception());
+    }
+    call_.reset(); // while its scope is there
+    return nullptr;
+  }
+  child_end settle(bool started) noexcept override {
+    if (!started)
+      call_.reset();
+    return settle_outcome(outcome_, started, this->scope());
+  }
+
+  bound_call<F, Args...> call_;
+  result<void> outcome_;
+};
 
 template <class T, class F>
 class task_group_awaiter;
@@ -66,7 +129,8 @@ class task_group_awaiter;
 /// until the body and all children have ended.
 ///
 /// Thread safety: every member may be called by the body, by the children, and by what runs under
-/// them, on any thread. Each takes a mutex for a few instructions.
+/// them, on any thread. Each takes a mutex for a few instructions. The end of a child takes none:
+/// blocks of ended children are collected, and freed some at a time.
 class WEIR_API task_group : detail::join {
  public:
   /// Runs a task beside the others; its result is dropped. After the group was stopped it does not
@@ -74,20 +138,26 @@ class WEIR_API task_group : detail::join {
   /// task, `std::bad_alloc`.
   template <class T>
   void spawn(task<T> t) {
-    start(new detail::task_child<T, detail::group_child>(std::move(t)));
+    start(new detail::spawned_child<T>(std::move(t)));
   }
 
   /// Runs `f(args...)` beside the others; its result is dropped. They are copied or moved in, and
   /// live until what `f` returns has ended: so give a lambda coroutine with captures here, not its
   /// task to `spawn`. A callable that takes an `inplace_stop_token` first is given its own task's.
-  /// Two allocations from a per-thread cache. Throws `errc::empty_callable`, `std::bad_alloc`, and
-  /// what copying throws.
+  /// One allocation from a per-thread cache, two if `f` returns a task. Throws
+  /// `errc::empty_callable`, `std::bad_alloc`, and what copying throws.
   template <class F, class... Args>
     requires submittable<F, Args...>
   void submit(F&& f, Args&&... args) {
     detail::require_callable(f);
-    spawn(detail::call_in_task<submit_result_t<F, Args...>, std::decay_t<F>, std::decay_t<Args>...>(
-        std::forward<F>(f), std::forward<Args>(args)...));
+    if constexpr (detail::is_task<
+                      std::remove_cvref_t<typename detail::raw_result<F, Args...>::type>>)
+      spawn(
+          detail::call_in_task<submit_result_t<F, Args...>, std::decay_t<F>, std::decay_t<Args>...>(
+              std::forward<F>(f), std::forward<Args>(args)...));
+    else
+      start(new detail::called_child<std::decay_t<F>, std::decay_t<Args>...>(
+          std::in_place, std::forward<F>(f), std::forward<Args>(args)...));
   }
 
   /// Asks the body and all children to stop, and those spawned later not to start.
@@ -120,14 +190,23 @@ class WEIR_API task_group : detail::join {
   void child_ended(detail::child& which, detail::child_end how,
                    detail::thread_state& thread) noexcept override;
   static bool forward_stop(detail::suspension& self) noexcept;
-  void unlink(detail::group_child& c) noexcept;
+  static void unlink(detail::group_child& c) noexcept;
+  /// Under the mutex: takes the ended children out. \return those to be destroyed outside.
+  [[nodiscard]] detail::group_child* collect_ended() const noexcept;
+  static void destroy(detail::group_child* ended) noexcept;
+
+  // So many ended children are collected at once, by the last of them. Fits into what alignment
+  // leaves of an address.
+  static constexpr std::uintptr_t many_ended = 15;
 
   const bool stops_others_;
   detail::child* body_ = nullptr;
+  // The newest of the ended children, with their number up to `many_ended` in the lowest bits.
+  mutable detail::sync::atomic<std::uintptr_t> ended_{0};
   // Guards what follows. No user code runs under it.
   mutable detail::sync::mutex mutex_;
-  detail::group_child* first_ = nullptr; // of those that have not ended and not been stopped
-  std::size_t size_ = 0;
+  detail::group_child* first_ = nullptr; // of those that are not collected and not being stopped
+  mutable std::size_t size_ = 0;         // that are not collected
   bool stopped_ = false;
 };
 

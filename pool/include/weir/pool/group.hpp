@@ -47,6 +47,15 @@ class group_wait final : public list_awaiter<group_wait, group_waiter> {
   std::shared_ptr<pool_group> of_;
 };
 
+/// What a slot holds; of a task that has not started, that it was cancelled, and why.
+template <class T>
+outcome<T> taken_outcome(const task_pool_core& core, const pool_group& group, result_slot& slot) {
+  auto taken = std::move(static_cast<typed_slot<T>&>(slot).value);
+  if (taken.cancelled() && !taken.result().cancelled())
+    taken.result().set_cancelled(core.why_unstarted(group));
+  return taken;
+}
+
 } // namespace detail
 
 /// Refers to one task of a group by the place of its argument. Made by `group<T>::task_at`.
@@ -74,9 +83,9 @@ class pool_task_handle {
     detail::group_wait wait(core, group, detail::group_waiter::kind::task_done, index);
     co_await wait;
     const auto slots = core->slots_of(*group);
-    if (index >= slots.size() || !slots[index]->done)
-      co_return outcome<T>();
-    co_return std::move(static_cast<detail::typed_slot<T>*>(slots[index])->value);
+    detail::typed_slot<T> none;
+    const bool there = index < slots.size() && slots[index]->done;
+    co_return detail::taken_outcome<T>(*core, *group, there ? *slots[index] : none);
   }
 
   std::shared_ptr<detail::task_pool_core> core_;
@@ -205,7 +214,7 @@ class group {
     const auto slots = core->slots_of(*state);
     outcomes.reserve(slots.size());
     for (detail::result_slot* slot : slots)
-      outcomes.push_back(std::move(static_cast<detail::typed_slot<T>*>(slot)->value));
+      outcomes.push_back(detail::taken_outcome<T>(*core, *state, *slot));
     co_return outcomes;
   }
   static task<std::optional<indexed_outcome<T>>> one(core_pointer core, state_pointer state) {
@@ -216,7 +225,7 @@ class group {
     if (detail::result_slot* const slot = core->take_done(*state); slot != nullptr) {
       ended.emplace();
       ended->index = slot->index;
-      ended->ended = std::move(static_cast<detail::typed_slot<T>*>(slot)->value);
+      ended->ended = detail::taken_outcome<T>(*core, *state, *slot);
     }
     co_return ended;
   }

@@ -90,7 +90,7 @@ struct pool_stats {
   // Totals, which only grow.
   /// Tasks taken in.
   std::uint64_t accepted = 0;
-  /// Tasks that came into a slot.
+  /// Tasks that started, in a slot.
   std::uint64_t started = 0;
   /// Tasks that returned.
   std::uint64_t finished = 0;

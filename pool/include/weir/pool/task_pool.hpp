@@ -12,6 +12,7 @@
 #include <weir/pool/group.hpp>
 #include <weir/pool/log.hpp>
 #include <weir/pool/named.hpp>
+#include <weir/pool/pool_lock.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/retry.hpp>
 #include <weir/pool/stats.hpp>
@@ -72,7 +73,7 @@ struct apply_options {
   int priority = 0;
   /// Stops a coroutine task that runs longer: it fails by `errc::timed_out`.
   std::optional<std::chrono::nanoseconds> timeout{};
-  /// A task whose turn comes later is cancelled by `stop_cause::timed_out` unstarted.
+  /// A task whose turn comes later is cancelled by `stop_cause::not_started_in_time`, unstarted.
   std::optional<clock_source::time_point> start_by{};
   weir::bad_args bad_args = weir::bad_args::skip;
   /// Calls tasks that have thrown again; none by default. Callable and arguments must be copyable.
@@ -128,9 +129,11 @@ class WEIR_API pool_base {
 
   [[nodiscard]] bool is_locked() const { return core_->snapshot().locked; }
   /// Refuses new tasks from now on; what was accepted starts all the same.
-  void lock() { core_->lock(); }
+  void lock() { (void)core_->lock(); }
   /// Takes new tasks again, unless the pool is closed.
   void unlock() { core_->unlock(); }
+  /// Locks the pool for a scope, unless it is locked already.
+  [[nodiscard]] pool_lock scoped_lock() { return pool_lock(core_); }
 
   /// How many groups have not started all of their tasks.
   [[nodiscard]] std::size_t num_waiting_groups() const { return core_->snapshot().waiting_groups; }

@@ -66,7 +66,8 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
     return (waiter_.load(std::memory_order_acquire) & done_bit) != 0;
   }
 
-  /// Of a pool: since when the task waits, by the runtime's clock in nanoseconds.
+  /// Of a pool: since when the task waits, by the runtime's clock in nanoseconds. None before the
+  /// clock's epoch.
   static constexpr std::int64_t no_stamp = std::numeric_limits<std::int64_t>::min();
   void stamp(std::int64_t since) noexcept {
     // Relaxed, as below: who starts the task has got it from who stamped it; who cancels it just
@@ -74,7 +75,9 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
     last_.store(stamp_word(since), std::memory_order_relaxed);
   }
   [[nodiscard]] std::int64_t stamp() const noexcept {
-    return static_cast<std::int64_t>(last_.load(std::memory_order_relaxed) ^ stamp_word(0));
+    const auto word = last_.load(std::memory_order_relaxed);
+    // What else stands there is an address, without the highest bit.
+    return word < stamp_word(0) ? no_stamp : static_cast<std::int64_t>(word ^ stamp_word(0));
   }
 
   /// Registers the one coroutine that awaits the task.

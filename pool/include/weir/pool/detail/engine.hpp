@@ -45,6 +45,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace weir::detail {
 
@@ -58,7 +59,8 @@ class pool_slot final : public accepted_job {
   pool_slot& operator=(const pool_slot&) = delete;
 
   /// Its task's outcome stands; then its end has been published.
-  void task_left(pool_item& item, task_end how) noexcept;
+  /// \param how none if it was cancelled before it started, when the slot had just taken it.
+  void task_left(pool_item& item, std::optional<task_end> how) noexcept;
   void go_on(thread_state& thread) noexcept;
 
   [[nodiscard]] pool_engine& pool() const noexcept { return *pool_; }
@@ -100,6 +102,7 @@ class pool_slot final : public accepted_job {
   // Figures of whoever holds the slot.
   sync::atomic<std::uint64_t> taken_{0};
   std::array<sync::atomic<std::uint64_t>, 3> ended_{};
+  sync::atomic<std::uint64_t> cancelled_here_{0}; // before they started
 };
 
 /// Somebody who waits until a pool has nothing left: lives in the awaiter.
@@ -255,6 +258,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
 
   struct figures {
     std::array<std::uint64_t, 3> ended{};
+    std::uint64_t unstarted = 0;
     std::uint64_t running = 0;
   };
   [[nodiscard]] figures look_at_slots() const noexcept;

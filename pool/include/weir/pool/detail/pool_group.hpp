@@ -139,6 +139,7 @@ class WEIR_API pool_group {
   std::shared_ptr<pool_group> self_; // while it is known or not over
   state state_ = state::preparing;
   bool cancelled_ = false;
+  stop_reason why_;                      // its tasks did not start, if it was cancelled
   bool known_ = false;                   // by the pool's table
   bool interrupted_ = false;             // or about to be: its source is told once
   const thread_state* opener_ = nullptr; // whoever makes its first task, for as long as he does

@@ -199,6 +199,8 @@ struct word_call {
 
 /// Tell a slot of a task's end, in this order.
 WEIR_API void leave_slot(pool_item& item, task_end how) noexcept;
+/// Instead of the first, if the task was cancelled before it started.
+WEIR_API void leave_slot_unstarted(pool_item& item) noexcept;
 WEIR_API void free_slot(pool_slot& slot, thread_state& thread) noexcept;
 /// A task has been cancelled before it started.
 WEIR_API void cancelled_unstarted(pool_item& item, thread_state& thread) noexcept;
@@ -248,7 +250,10 @@ class pooled : public Block {
 
   bool slot_freed(thread_state&, bool started) noexcept override {
     // The outcome of one that has not started is published: somebody may be taking it.
-    leave_slot(item(), started ? how_it_ended() : task_end::cancelled);
+    if (started)
+      leave_slot(item(), how_it_ended());
+    else
+      leave_slot_unstarted(item());
     return true;
   }
   bool ended_unstarted(thread_state& thread) noexcept override {

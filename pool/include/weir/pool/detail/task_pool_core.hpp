@@ -158,7 +158,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   [[nodiscard]] counts snapshot() const;
   [[nodiscard]] pool_stats stats() const;
   void set_pool_size(std::size_t size);
-  void lock();
+  /// \return whether it was unlocked before.
+  bool lock();
   void unlock();
 
   /// A place for one more group; nothing if there is none or others wait for one. Throws
@@ -179,6 +180,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   [[nodiscard]] std::exception_ptr error_of(const pool_group& group) const;
   /// The slots in the order of the arguments; those still to be filled are not `done`.
   [[nodiscard]] std::vector<result_slot*> slots_of(const pool_group& group) const;
+  /// Why tasks of the group have not started, if it was cancelled.
+  [[nodiscard]] stop_reason why_unstarted(const pool_group& group) const noexcept;
   /// The slot that was filled first of those not taken by this; null if there is none now.
   [[nodiscard]] result_slot* take_done(pool_group& group) noexcept;
 
@@ -274,7 +277,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void recount(pool_group& group) noexcept;
   void interrupt(pool_group& group, pool_work& work) noexcept;
   /// As interrupt, whatever the group does now.
-  void interrupt_any(pool_group& group, pool_work& work, pool_group*& preparing) noexcept;
+  void interrupt_any(pool_group& group, const stop_reason& reason, pool_work& work,
+                     pool_group*& preparing) noexcept;
   void forget_group(pool_group& group) noexcept;
   /// Lets go of a group that is neither known nor has tasks to come.
   static void drop_if_done(pool_group& group, pool_work& work) noexcept;

@@ -146,7 +146,7 @@ class tracked final : public pooled<Block, Item>, public tracked_task {
   bool slot_freed(thread_state& thread, bool started) noexcept override {
     if (started)
       return this->callable_ended(thread);
-    leave_slot(this->item(), task_end::cancelled);
+    leave_slot_unstarted(this->item());
     return true;
   }
   bool ended_unstarted(thread_state& thread) noexcept override {

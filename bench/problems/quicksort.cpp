@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Quicksort of four million numbers: both sides of a partition are forks, and few numbers are
 // sorted by the standard library.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -12,6 +11,8 @@
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 class quicksort {
  public:
@@ -79,5 +80,9 @@ class quicksort {
 
   std::vector<std::uint32_t> values_;
 };
+
+const problem added([](const sweep& workers) { add_all<quicksort>(workers); });
+
+} // namespace
 
 } // namespace bench

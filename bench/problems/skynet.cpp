@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Skynet: a tree of ten children a node and 10^8 leaves, each a task, which give their ordinals;
 // every node gives the sum of its children.
-#pragma once
-
 #include "measure.hpp"
+#include "problems/problems.hpp"
 
 #include <weir/weir.hpp>
 
@@ -11,6 +10,8 @@
 #include <tuple>
 
 namespace bench {
+
+namespace {
 
 class skynet {
  public:
@@ -78,5 +79,9 @@ class skynet {
     co_return std::apply([](auto... each) { return (each + ...); }, sums);
   }
 };
+
+const problem added([](const sweep& workers) { add_all<skynet>(workers); });
+
+} // namespace
 
 } // namespace bench

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Loops: ten million bodies of a few instructions, and a thousand of which some take a thousand
 // times as long as others.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -12,6 +11,8 @@
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 /// What both loops have in common: body i writes element i, which is checked.
 template <class Derived, std::size_t Size>
@@ -106,5 +107,13 @@ class coarse_loop : public loop<coarse_loop, 64> {
     return values_ == expected;
   }
 };
+
+const problem added([](const sweep& workers) {
+  add_all<tiny_loop>(workers);
+  add_all<uneven_loop>(workers);
+  add_all<coarse_loop>(workers);
+});
+
+} // namespace
 
 } // namespace bench

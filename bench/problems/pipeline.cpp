@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A stream of items through eight stages, of which each handles them one after the other in their
 // order, while the others handle other items. At most 64 items are on their way.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <weir/weir.hpp>
 
@@ -15,6 +14,8 @@
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 /// What a stage makes of an item depends on all items that it has handled before, so the last item
 /// says whether all went through all stages in order.
@@ -113,5 +114,9 @@ class pipeline {
 
   stream stream_;
 };
+
+const problem added([](const sweep& workers) { add_all<pipeline>(workers); });
+
+} // namespace
 
 } // namespace bench

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // In how many ways queens stand on a board without threatening each other: one child for every
 // legal square of the next row, each with a board of its own, which is checked as a whole.
-#pragma once
-
 #include "measure.hpp"
+#include "problems/problems.hpp"
 
 #include <array>
 #include <cstddef>
 
 namespace bench {
+
+namespace {
 
 template <int Size>
 class nqueens {
@@ -84,5 +85,12 @@ class nqueens {
     });
   }
 };
+
+const problem added([](const sweep& workers) {
+  add_all<nqueens<12>>(workers);
+  add_all<nqueens<14>>(workers);
+});
+
+} // namespace
 
 } // namespace bench

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Sorts ten million numbers in random order.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -11,6 +10,8 @@
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 class sorting {
  public:
@@ -46,5 +47,9 @@ class sorting {
  private:
   std::vector<std::uint32_t> values_;
 };
+
+const problem added([](const sweep& workers) { add_all<sorting>(workers); });
+
+} // namespace
 
 } // namespace bench

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Product of two square matrices: the largest extent is halved until blocks of 64 x 64 remain.
 // Halves of the result's rows or columns are independent, halves of the sum come one after another.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -13,6 +12,8 @@
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 /// Block of a row-major matrix of `Size` columns.
 template <class T, std::size_t Size>
@@ -134,5 +135,12 @@ class matmul {
   std::vector<float> c_;
   std::vector<std::int64_t> probe_;
 };
+
+const problem added([](const sweep& workers) {
+  add_all<matmul<1024>>(workers);
+  add_all<matmul<2048>>(workers);
+});
+
+} // namespace
 
 } // namespace bench

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Sum of the squares of ten million numbers.
-#pragma once
-
 #include "measure.hpp"
 #include "problems/mix.hpp"
+#include "problems/problems.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace bench {
+
+namespace {
 
 class reduction {
  public:
@@ -45,5 +46,9 @@ class reduction {
   std::vector<std::uint32_t> values_;
   std::uint64_t expected_;
 };
+
+const problem added([](const sweep& workers) { add_all<reduction>(workers); });
+
+} // namespace
 
 } // namespace bench

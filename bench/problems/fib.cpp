@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Fibonacci numbers by recursion: nothing but forks, one for each call with n > 1. Number 36 for
 // forks that cost nanoseconds, number 16 so that a thread for each is possible too.
-#pragma once
-
 #include "measure.hpp"
+#include "problems/problems.hpp"
 
 #include <weir/weir.hpp>
 
 #include <cstddef>
 
 namespace bench {
+
+namespace {
 
 template <int Index>
 class fib {
@@ -60,5 +61,12 @@ class fib {
     co_return a + b;
   }
 };
+
+const problem added([](const sweep& workers) {
+  add_all<fib<36>>(workers);
+  add_all<fib<16>>(workers);
+});
+
+} // namespace
 
 } // namespace bench

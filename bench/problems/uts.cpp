@@ -2,9 +2,8 @@
 // Unbalanced tree search (Olivier et al., UTS, 2007): counts the nodes of a tree that no one knows
 // before having walked it. A node is a SHA-1 digest; its children's digests are those of its own
 // and the child's number. Trees T1 (geometric) and T3 (binomial) with their published sizes.
-#pragma once
-
 #include "measure.hpp"
+#include "problems/problems.hpp"
 #include "problems/sha1.hpp"
 
 #include <algorithm>
@@ -14,6 +13,8 @@
 #include <cstdint>
 
 namespace bench {
+
+namespace {
 
 struct uts_node {
   sha1_digest digest;
@@ -114,5 +115,12 @@ class uts {
     return total;
   }
 };
+
+const problem added([](const sweep& workers) {
+  add_all<uts<uts_t1>>(workers);
+  add_all<uts<uts_t3>>(workers);
+});
+
+} // namespace
 
 } // namespace bench
