@@ -13,7 +13,7 @@ from results import Results, arguments_of, best_peer, is_weir, machine, main, nu
 from stats import ratio
 from table import put
 
-FIRST = ["serial", "weir-functions", "weir-coroutines", "onetbb"]  # the other columns follow by name
+FIRST = ["serial", "weir-functions", "weir-coroutines", "weir-ready", "onetbb"]  # the other columns follow by name
 
 
 def column(peer):

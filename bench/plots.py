@@ -25,8 +25,8 @@ COLOURS = {  # light, dark
     "c9": ("#a3268f", "#c66ab8"), "c10": ("#75870a", "#9db030"), "c11": ("#c22f2d", "#e2635f")}
 PEERS = {"weir": 0, "weir-functions": 0, "weir-fixed": 0, "weir-coroutines": 1, "weir-autoscale": 1, "weir-jobs": 1,
          "onetbb": 2, "onetbb-gate": 2, "asio": 3, "asio-gate": 3, "openmp-static": 3, "mutex": 4, "openmp-dynamic": 4,
-         "openmp": 5, "openmp-gnu": 5, "threads": 5, "serial": 6, "moodycamel": 7, "boost-asio": 8, "boost-fiber": 9,
-         "eigen": 10, "std-async": 11}
+         "openmp": 5, "openmp-gnu": 5, "threads": 5, "serial": 6, "moodycamel": 7, "weir-ready": 7, "boost-asio": 8,
+         "rayon": 8, "boost-fiber": 9, "tokio": 9, "eigen": 10, "go": 10, "std-async": 11, "std-par": 11}
 
 
 class Bar(NamedTuple):
