@@ -19,9 +19,10 @@ constexpr long jobs_per_round = 1'000'000;
 
 bool failed = false;
 
-/// A round in seconds; 0 if it ran a wrong number of jobs.
+/// A round in seconds, after a warm-up; 0 if it ran a wrong number of jobs.
 template <class Submit>
 double checked_round(int producers, const Submit& submit) {
+  bench::time_round(jobs_per_round / 10, producers, submit);
   const long before = bench::tally::sum();
   const double elapsed = bench::time_round(jobs_per_round, producers, submit);
   return bench::tally::sum() - before == jobs_per_round ? elapsed : 0;
