@@ -3,7 +3,7 @@
 
     fork_table.py RESULTS.json... [--brief] [--into PAGE.md]
 
---brief gives weir and the best of the others only. With --into, the table replaces what stands between the page's
+--brief gives weir and the best of the others only, with one and two workers. With --into, the table replaces what stands between the page's
 marks `fork table`, or `fork summary` if brief. Runs that report their memory give that column, of weir only, and no
 times.
 """
@@ -57,6 +57,8 @@ def brief(results):
     lines = [f"| {results.rounds} rounds, medians in ms | workers | serial | weir | best peer | weir to the best peer |",
              "|---|---|---:|---:|---:|---:|"]
     for key in results.keys("real_time"):
+        if key.parameter not in ("1", "2"):
+            continue
         by_peer, serial = results.runs[key], results.serial(key)
         weir, other = best_of(by_peer, is_weir), best_peer(by_peer, "real_time")
         cells = [number(serial.median) if serial else "–",

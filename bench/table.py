@@ -2,13 +2,13 @@
 """Prints results, but for those of fork and join, as a Markdown table: medians over the rounds, weir against peers.
 
     table.py RESULTS.json... [--short] [--into PAGE.md]
-        --short    the best peer only
+        --short    the best peer only, and the main figures
         --into     replaces what stands between the page's marks: "flat table", with --short "table"
 """
 import argparse
 import re
 
-from results import FIGURES, PERCENTILES, Results, best_peer, is_weir, machine, main, number, parameter_words
+from results import FIGURES, SUBMITTING, Results, best_peer, is_weir, machine, main, number, parameter_words
 from stats import ratio
 
 
@@ -51,12 +51,20 @@ def full_table(results):
     return lines
 
 
+def is_short(key):
+    """Whether a page that shows little shows this: the answer itself, with two workers, or 1 or 4 who submit."""
+    if key.parameter and key.parameter not in (("1", "4") if key.question in SUBMITTING else ("2",)):
+        return False
+    return key.figure in ("items_per_second", "p50_us", "p99_us", "cpu_us_per_s", "bytes_per_task") or \
+        key.question == "paced"
+
+
 def short_table(results):
-    """A row for each of weir's ways, with the best peer beside it. Of the percentiles only p50 and p99."""
+    """A row for each of weir's ways, with the best peer beside it, of the main figures; see `is_short`."""
     lines = [f"| {results.rounds} rounds, medians | unit | weir | best peer | | weir to the best peer |",
              "|---|---|---:|---:|---|---:|"]
     for key in keys_of(results):
-        if key.figure in PERCENTILES and key.figure not in ("p50_us", "p99_us"):
+        if not is_short(key):
             continue
         by_peer = results.runs[key]
         best = best_peer(by_peer, key.figure)
