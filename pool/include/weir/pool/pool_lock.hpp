@@ -18,7 +18,7 @@ class [[nodiscard("the pool is unlocked when this is destroyed")]] pool_lock {
   explicit pool_lock(std::shared_ptr<detail::task_pool_core> core)
       : core_(core->lock() ? std::move(core) : nullptr) {}
   pool_lock(pool_lock&&) noexcept = default;
-  pool_lock& operator=(pool_lock&& other) {
+  pool_lock& operator=(pool_lock&& other) noexcept {
     pool_lock(std::move(other)).core_.swap(core_);
     return *this;
   }
