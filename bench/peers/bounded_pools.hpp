@@ -13,6 +13,7 @@
 #include <functional>
 #include <mutex>
 #include <queue>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -182,6 +183,13 @@ template <class Peer, class Order>
 class gated {
  public:
   explicit gated(std::size_t limit) : limit_(limit), peer_(limit) {}
+  gated(const gated&) = delete;
+  gated& operator=(const gated&) = delete;
+  ~gated() {
+    // A library may not wait for what it was given last, which still looks here for more.
+    while (is_busy())
+      std::this_thread::yield();
+  }
 
   template <class F>
   void post(F f, int weight) {
@@ -196,6 +204,10 @@ class gated {
   }
 
  private:
+  bool is_busy() {
+    const std::scoped_lock lock(mutex_);
+    return running_ != 0;
+  }
   void run_next() {
     any_job job;
     {
