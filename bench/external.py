@@ -6,8 +6,9 @@
 A program (bench/peers/build makes them) lists what it can by --list, says its compiler by --compiler, and prints runs
 as Google Benchmark's JSON has them. They are put into a file whose context is that of RESULTS.json, of the same
 machine and session, with the programs' compilers. The order is random, and each run has a process of its own, so that
-what one leaves behind does not meet the next. Programs that do not exist are passed over. With --rss, runs that
-report no memory are left out.
+what one leaves behind does not meet the next. Programs that do not exist are passed over. What a program cannot do on
+this machine, it says and ends with status 3: that is printed and left out. With --rss, runs that report no memory are
+left out.
 """
 import argparse
 import json
@@ -19,8 +20,17 @@ import subprocess
 from results import Refused, main
 
 
+class LeftOut(Exception):
+    """A benchmark that the machine is too small or too slow for; the text says why."""
+
+
+CANNOT = 3  # the status of a program that says so
+
+
 def ask(program, *arguments):
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode == CANNOT:
+        raise LeftOut(f"Left out: {program} {' '.join(arguments)}: {done.stderr.strip()}")
     if done.returncode != 0:
         raise Refused(f"{program} {' '.join(arguments)}: status {done.returncode}\n{done.stderr.strip()}")
     return done.stdout
@@ -39,7 +49,10 @@ def round_of(programs, filters, number, rss=False, ask=ask):
     runs = []
     for program, name in work:
         options = ["--rss"] if rss else []
-        runs += json.loads(ask(program, *options, "--round", str(number), name))
+        try:
+            runs += json.loads(ask(program, *options, "--round", str(number), name))
+        except LeftOut as why:
+            print(why)
     return [run for run in runs if "rss_mb" in run] if rss else runs
 
 

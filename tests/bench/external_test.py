@@ -63,6 +63,15 @@ class External(TestWithFiles):
         found = external.round_of([program], [], 0, rss=True)
         self.assertEqual([run["rss_mb"] for run in found], [7])
 
+    def test_what_the_machine_cannot_do_is_left_out(self):
+        with open(self.path("slow"), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n[ \"$1\" = --list ] && echo sleeper_fire/go relay/go && exit\n"
+                       f"case \"$*\" in *relay*) echo '{json.dumps(runs('relay/go', [6]))}'; exit ;; esac\n"
+                       "echo too slow >&2\nexit 3\n")
+        os.chmod(self.path("slow"), 0o755)
+        found = external.round_of([self.path("slow")], [], 0)
+        self.assertEqual([run["name"].split("/")[0] for run in found], ["relay"])
+
     def test_a_wrong_result_ends_it(self):
         like = self.write("like.json", runs("sort/weir-functions/2", [3]))
         with open(self.path("bad"), "w", encoding="utf-8") as file:

@@ -43,7 +43,7 @@ func (d deadlines) at(i int) time.Time {
 func (d deadlines) sleepToFirst() {
 	if time.Now().After(d.first) {
 		fmt.Fprintln(os.Stderr, "arming took too long for this machine")
-		os.Exit(1)
+		os.Exit(3)
 	}
 	time.Sleep(time.Until(d.first))
 }

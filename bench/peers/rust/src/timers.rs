@@ -55,7 +55,7 @@ fn sleepers(fires: bool) -> Figures {
     let start = if fires {
         if Instant::now() > first {
             eprintln!("arming took too long for this machine");
-            std::process::exit(1);
+            std::process::exit(3);
         }
         std::thread::sleep(first - Instant::now());
         first
