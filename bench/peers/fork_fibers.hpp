@@ -29,7 +29,7 @@ class fork_fibers {
  public:
   static constexpr const char* name = "boost-fiber";
   static constexpr long most_forks = 500'000; // microseconds each
-  static constexpr bool cpus_only = true;       // idle threads take CPUs from the others
+  static constexpr bool cpus_only = true;     // idle threads take CPUs from the others
   static constexpr bool own_process = true; // the scheduler's threads are numbered once and for all
 
   explicit fork_fibers(int threads) {
