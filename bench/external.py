@@ -20,7 +20,7 @@ import subprocess
 from results import Refused, main
 
 
-class LeftOut(Exception):
+class LeftOut(Refused):
     """A benchmark that the machine is too small or too slow for; the text says why."""
 
 

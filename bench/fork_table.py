@@ -3,9 +3,9 @@
 
     fork_table.py RESULTS.json... [--brief] [--into PAGE.md]
 
---brief gives weir and the best of the others only, with one and two workers. With --into, the table replaces what stands between the page's
-marks `fork table`, or `fork summary` if brief. Runs that report their memory give that column, of weir only, and no
-times.
+--brief gives weir and the best of the others only, with one and two workers. With --into, the table replaces what
+stands between the page's marks `fork table`, or `fork summary` if brief. Runs that report their memory give that
+column, of weir only, and no times.
 """
 import sys
 

@@ -121,9 +121,9 @@ child_end settle_outcome(result<T>& outcome, bool started, const task_scope& sco
   return settle_outcome(outcome);
 }
 
-/// A child that runs a `task<T>`, which keeps its outcome. `Base` is a `child`.
-template <class T, class Base = child>
-class task_child final : public Base {
+/// A child that runs a `task<T>`, which keeps its outcome.
+template <class T>
+class task_child final : public child {
  public:
   task_child() noexcept {}
   explicit task_child(task<T>&& t) noexcept { assign(std::move(t)); }
