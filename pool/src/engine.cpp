@@ -49,9 +49,9 @@ void pool_engine::require_open() const {
 
 std::uint64_t pool_engine::count(thread_state& thread) {
   // Seq_cst: P1, P4, Q1.
-  const auto number = accepted_.fetch_add(1, std::memory_order_seq_cst);
+  const auto number = accepted_.add(thread);
   if (closing()) {
-    take_back_count();
+    take_back_count(thread);
     queue_->room_freed(thread);
     throw pool_is_closed();
   }
@@ -63,7 +63,7 @@ void pool_engine::push_counted(thread_state& thread, Task& task) {
   try {
     push_entered(task);
   } catch (...) {
-    take_back_count();
+    take_back_count(thread);
     queue_->room_freed(thread);
     throw;
   }
@@ -107,8 +107,8 @@ void pool_engine::admit(thread_state& thread, word_call callable) {
   push_counted(thread, callable);
 }
 
-void pool_engine::take_back_count() noexcept {
-  accepted_.fetch_sub(1, std::memory_order_seq_cst);
+void pool_engine::take_back_count(thread_state& thread) noexcept {
+  accepted_.take_back(thread);
   settle_all();
 }
 
@@ -655,7 +655,7 @@ pool_stats pool_engine::stats() const noexcept {
   now.cancelled += cancelled_waiting + unstarted;
   now.ended = now.finished + now.failed + now.cancelled;
   // Last: all that was counted above was accepted before.
-  const auto accepted = accepted_.load(std::memory_order_relaxed);
+  const auto accepted = accepted_.sum();
   now.waiting = static_cast<std::size_t>(
       accepted > now.ended + now.running ? accepted - now.ended - now.running : 0);
   now.accepted = now.waiting + now.running + now.ended;

@@ -67,7 +67,7 @@ class lifo_queue final : public front_queue {
   }
 
  private:
-  sync::atomic<pool_item*> head_{nullptr};
+  alignas(sync::line_size) sync::atomic<pool_item*> head_{nullptr};
   // Of who takes.
   alignas(sync::line_size) taking_flag taking_;
   taken_count taken_;

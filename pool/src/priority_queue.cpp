@@ -227,7 +227,7 @@ class priority_queue final : public front_queue {
     }
   }
 
-  sync::atomic<pool_item*> inbox_{nullptr};
+  alignas(sync::line_size) sync::atomic<pool_item*> inbox_{nullptr};
   // Of who takes; the root is an atomic for the glance of those who do not.
   alignas(sync::line_size) taking_flag taking_;
   sync::atomic<weighted_item*> root_{nullptr};

@@ -48,7 +48,7 @@ void queue_core::forget(const pool_engine& pool) noexcept {
   const auto at = std::find(counted_.begin(), counted_.end(), &pool);
   if (at == counted_.end())
     return;
-  accepted_before_ += pool.accepted_.load(std::memory_order_seq_cst);
+  accepted_before_ += pool.accepted_.sum();
   counted_.erase(at);
 }
 
@@ -79,11 +79,11 @@ std::int64_t queue_core::waiting(const pool_engine& seen_by) const noexcept {
     return std::int64_t{static_cast<std::int32_t>(static_cast<std::uint32_t>(accepted) - gone)};
   };
   if (!shared())
-    return left(seen_by.accepted_.load(std::memory_order_seq_cst));
+    return left(seen_by.accepted_.sum());
   const std::scoped_lock lock(mutex_);
   std::uint64_t accepted = accepted_before_;
   for (const auto* pool : counted_)
-    accepted += pool->accepted_.load(std::memory_order_seq_cst);
+    accepted += pool->accepted_.sum();
   return left(accepted);
 }
 
@@ -199,7 +199,7 @@ queue_core::admission queue_core::next_admission() noexcept {
   room_waiter& oldest = *first_;
   admission next{oldest.item, oldest.pool->shared_from_this(), oldest.resume};
   // In this order: P4, pairs with settle.
-  (void)oldest.pool->accepted_.fetch_add(1, std::memory_order_seq_cst);
+  (void)oldest.pool->accepted_.add(this_thread());
   oldest.pool->stamp_accepted(*next.item); // nobody can cancel it yet, see task_block::stamp
   if (tracked_task* const t = next.item->tracked()) // from now on its id may be cancelled: Q3
     next.pool->tasks().enter(*t, [] {});

@@ -15,10 +15,13 @@ class taking_flag {
   class guard {
    public:
     explicit guard(taking_flag& flag) noexcept : flag_(flag) {
-      for (int turns = 0; !flag_.try_take(); ++turns) {
-        if (turns % 64 == 63)
+      for (int wait = 32; !flag_.try_take(); wait *= 2) {
+        if (wait > 256) {
           sync::yield_thread(); // it may have lost its CPU
-        else
+          wait = 32;
+          continue;
+        }
+        for (int i = 0; i < wait; ++i)
           sync::relax();
       }
     }

@@ -37,6 +37,14 @@ namespace {
 
 #endif
 
+std::uint32_t learn_number(thread_state& thread) noexcept {
+  constinit static sync::atomic<std::uint32_t> given{0};
+  do
+    thread.number = given.fetch_add(1, std::memory_order_relaxed) + 1; // only the values matter
+  while (thread.number == 0);
+  return thread.number;
+}
+
 void learn_stack_limit(thread_state& thread) noexcept {
   const std::uintptr_t bottom = sync::stack_bottom();
   thread.stack_bottom = bottom;

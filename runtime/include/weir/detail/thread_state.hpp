@@ -67,6 +67,8 @@ struct thread_state {
   bool retired = false;
   /// Set when the thread's leases have been given back: the thread is ending.
   bool leases_closed = false;
+  /// Of all such threads, from 1 on; 0: it has none yet.
+  std::uint32_t number = 0;
   frame_cache frames;
 
   /// Counts the end of a root task.
@@ -103,6 +105,14 @@ struct thread_state {
 [[nodiscard]] WEIR_API thread_state& this_thread() noexcept;
 
 #endif
+
+/// Gives the calling thread its number.
+WEIR_API std::uint32_t learn_number(thread_state& thread) noexcept;
+
+/// A number that few other threads have which live now: they are given in turn.
+[[nodiscard]] inline std::uint32_t number_of(thread_state& thread) noexcept {
+  return thread.number != 0 ? thread.number : learn_number(thread);
+}
 
 /// Finds out `stack_limit` for the calling thread.
 WEIR_API void learn_stack_limit(thread_state& thread) noexcept;

@@ -38,6 +38,7 @@
 #include <weir/detail/sync.hpp>
 #include <weir/detail/wait_list.hpp>
 #include <weir/pool/detail/queue_core.hpp>
+#include <weir/pool/detail/striped_count.hpp>
 #include <weir/pool/detail/task_table.hpp>
 #include <weir/pool/stats.hpp>
 
@@ -266,7 +267,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] std::uint64_t count(thread_state& thread);
   template <class Task>
   void push_counted(thread_state& thread, Task& task);
-  void take_back_count() noexcept;
+  void take_back_count(thread_state& thread) noexcept;
   /// Pushes, and enters a task that is tracked.
   void push_entered(pool_item& item);
   void push_entered(word_call callable);
@@ -292,8 +293,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   sync::atomic<std::uint32_t> flags_{paused_flag};
   sync::atomic<bool> clearing_{false};
   sync::atomic<std::uint64_t> peak_{0};
-  // Written by every submitter.
-  alignas(sync::line_size) sync::atomic<std::uint64_t> accepted_{0};
+  striped_count accepted_; // by every submitter
 
   alignas(sync::line_size) sync::atomic<std::uint64_t> free_{0}; // number + 1, tag above
   sync::atomic<std::uint32_t> slots_{0};
