@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The program around questions that register themselves.
 //   PROGRAM [--rss] [options of Google Benchmark]    --rss: also the peak memory
+#include "line_trip.hpp"
 #include "memory.hpp"
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 
 #include <benchmark/benchmark.h>
@@ -16,6 +18,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv))
     return 1;
+  benchmark::AddCustomContext("line_round_trip_ns", std::to_string(bench::line_round_trip_ns()));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

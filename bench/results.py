@@ -35,6 +35,7 @@ SUBMITTING = ("throughput", "bulk_throughput", "bounded_fifo", "bounded_lifo", "
 SAME = {"compiler": "compiler", "build_type": "build type", "cpu": "CPU model", "num_cpus": "number of CPUs",
         "host_name": "host"}
 BUSY = 0.25   # load per CPU before the benchmarks that makes their figures doubtful
+APART = 2     # ratio of the longest to the shortest way between CPUs that does
 SPREAD = 0.1  # distance of the quartiles to the median that does
 
 
@@ -68,6 +69,7 @@ class Results:
         self._operations = {}
         self._warnings = []
         self.context = None
+        self.line_trips = []  # nanoseconds from CPU to CPU and back, before each program
         for path in self.paths:
             self._read(path)
         if not self.runs:
@@ -80,6 +82,7 @@ class Results:
             context, benchmarks = content["context"], content["benchmarks"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(f"{path}: not the JSON of Google Benchmark ({error})") from error
+        self.line_trips += [float(trip) for trip in context.get("line_round_trip_ns", "").split()]
         if self.context is None:
             self.context = context
         else:
@@ -147,6 +150,9 @@ class Results:
                         f"{BUSY * cpus:.2f}. Only differences much larger than the intervals mean something.")
         if self.context.get("cpu_scaling_enabled"):
             said.append("The CPUs change their frequency (cpu_scaling_enabled).")
+        if self.line_trips and max(self.line_trips) > APART * min(self.line_trips):
+            said.append(f"The CPUs were not always equally near: {trips_of(self.line_trips)}. Figures of threads that "
+                        "share data are from several machines, as it were.")
         if self.rounds < ENOUGH:
             said.append(f"{self.rounds} round{'' if self.rounds == 1 else 's'} only: intervals of fewer than {ENOUGH} "
                         "rounds are narrower than they should be.")
@@ -229,11 +235,19 @@ def load_of(context):
     return float(context.get("load_before", context["load_avg"][0]))
 
 
+def trips_of(nanoseconds):
+    """How long a line takes from CPU to CPU and back."""
+    low, high = number(min(nanoseconds)), number(max(nanoseconds))
+    return f"{low if low == high else f'{low} to {high}'} ns for a cache line to another CPU and back"
+
+
 def machine(context):
     """What ran the benchmarks, and when."""
+    trips = [float(trip) for trip in context.get("line_round_trip_ns", "").split()]
+    near = f", {trips_of(trips)}" if trips else ""
     built = ", ".join(context[k] for k in ("compiler", "build_type") if k in context)
     return (f"{context['date'][:10]}, {context['num_cpus']} CPUs ({context.get('cpu', 'model not recorded')}), "
-            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start.")
+            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start{near}.")
 
 
 def number(value):
@@ -265,7 +279,9 @@ def merge():
         raise Refused(__doc__)
     results = Results(paths)
     with open(into, "w", encoding="utf-8") as file:
-        json.dump({"context": results.context, "benchmarks": results.benchmarks}, file, indent=1)
+        trips = " ".join(str(trip) for trip in results.line_trips)
+        context = {**results.context, **({"line_round_trip_ns": trips} if trips else {})}
+        json.dump({"context": context, "benchmarks": results.benchmarks}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,16 @@ class Warnings(TestWithFiles):
     def test_load_of_the_earlier_benchmarks_is_not_held_against_the_later_ones(self):
         self.assertEqual(self.warnings(runs("sort/serial/1", [1] * 5), load_avg=[2.0, 1, 1], load_before="0.1"), "")
 
+    def test_cpus_that_move_apart(self):
+        a = self.write("a.json", runs("sort/serial/1", [1] * 5), line_round_trip_ns="60.5")
+        b = self.write("b.json", runs("fib36/serial/1", [1] * 5), line_round_trip_ns="530.2")
+        self.assertNotIn("near", " ".join(Results([a]).warnings()))
+        self.assertIn("60.5 to 530 ns", " ".join(Results([a, b]).warnings()))
+        into = self.path("all.json")
+        subprocess.run([sys.executable, results.__file__, a, b, "--into", into], check=True)
+        self.assertIn("60.5 to 530 ns", " ".join(Results([into]).warnings()))
+        self.assertIn("60.5 to 530 ns for a cache line", results.machine(Results([into]).context))
+
     def test_spread(self):
         self.assertIn("sort/serial/1", self.warnings(runs("sort/serial/1", [100, 150, 200])))
 
