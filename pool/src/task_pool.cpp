@@ -49,6 +49,7 @@ void rethrow_first(detail::task_pool_core& core, const std::exception_ptr& first
 } // namespace
 
 pool_base::~pool_base() {
+  listed_.end();
   if (detail::is_forked(core_->home())) { // its lock may be held by threads that are not here
     (void)new std::shared_ptr<detail::task_pool_core>(std::move(core_));
     return;

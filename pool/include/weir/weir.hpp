@@ -40,6 +40,7 @@
 #include <weir/pool/pool_executor.hpp>
 #include <weir/pool/pool_handle.hpp>
 #include <weir/pool/pool_lock.hpp>
+#include <weir/pool/pool_registry.hpp>
 #include <weir/pool/queues.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/retry.hpp>

@@ -13,6 +13,7 @@
 #include <weir/pool/log.hpp>
 #include <weir/pool/named.hpp>
 #include <weir/pool/pool_lock.hpp>
+#include <weir/pool/pool_registry.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/retry.hpp>
 #include <weir/pool/stats.hpp>
@@ -221,8 +222,13 @@ class WEIR_API pool_base {
 
  protected:
   pool_base(runtime& on, std::string_view kind, detail::task_pool_settings settings)
-      : core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))) {
-  }
+      : core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))),
+        listed_(
+            core_.get(),
+            [](const void* core) {
+              return static_cast<const detail::task_pool_core*>(core)->stats();
+            },
+            core_->str()) {}
   /// Cancels everything and waits for it; on a worker it does not wait, and the pool's core lives
   /// on until all has ended.
   ~pool_base();
@@ -292,6 +298,7 @@ class WEIR_API pool_base {
   static task<bool> closed_of(core_pointer core);
 
   core_pointer core_;
+  detail::pool_registration listed_;
 };
 
 /// Starts tasks of different callables and arguments, in groups, at most `pool_size` at a time.

@@ -14,6 +14,7 @@
 #include <weir/pool/errors.hpp>
 #include <weir/pool/pool_executor.hpp>
 #include <weir/pool/pool_handle.hpp>
+#include <weir/pool/pool_registry.hpp>
 #include <weir/pool/queues.hpp>
 #include <weir/pool/stats.hpp>
 #include <weir/runtime.hpp>
@@ -210,10 +211,15 @@ class queued_pool {
  protected:
   queued_pool(std::shared_ptr<pool_engine> engine, pool_settings settings)
       : engine_(std::move(engine)),
-        settings_(std::make_shared<const pool_settings>(std::move(settings))) {
+        settings_(std::make_shared<const pool_settings>(std::move(settings))),
+        listed_(
+            engine_.get(),
+            [](const void* core) { return static_cast<const pool_engine*>(core)->stats(); },
+            settings_->str) {
     engine_->queue().attach(engine_);
   }
   ~queued_pool() {
+    listed_.end();
     if (is_forked(engine_->home())) { // its locks may be held by threads that are not here
       (void)new std::shared_ptr<pool_engine>(std::move(engine_));
       return;
@@ -395,6 +401,7 @@ class queued_pool {
 
   std::shared_ptr<pool_engine> engine_;
   std::shared_ptr<const pool_settings> settings_;
+  pool_registration listed_;
 };
 
 } // namespace weir::detail
