@@ -460,7 +460,7 @@ void pool_slot::clear(pool_slot* slot, thread_state& thread) noexcept {
   bool more = false;
   do {
     pool_item* husk = pool.queue_->take_husks(more);
-    found = husk != nullptr || (found && more);
+    found = found || husk != nullptr; // the last part of a pass may have none
     while (husk != nullptr) {
       pool_item& item = *husk;
       husk = item.next();

@@ -12,6 +12,7 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -877,11 +878,17 @@ TEST_CASE("B-19: a bounded LIFO pool lets the oldest wait, as documented", "[aio
     co_await next;
   };
   std::vector<weir::handle<void>> handles;
+  std::atomic<bool> all_there{false};
+  on.rt.post([&] { // else the slot may look into the queue before the second one has come
+    while (!all_there)
+      std::this_thread::yield();
+  });
   {
     const auto hold = on.clock.hold();
     for (int i = 0; i < 6; ++i)
       handles.push_back(on.rt.submit(submits, std::ref(on), std::ref(pool), i));
   }
+  all_there = true;
   for (auto& h : handles)
     h.get();
   auto order = starts(on);
