@@ -8,8 +8,8 @@ import os
 from html import escape
 
 import plots
-from results import (FIGURES, PERCENTILES, SUBMITTING, Results, best_peer, is_weir, load_of, main, number,
-                     parameter_words, percent, trips_of)
+from results import (FIGURES, PERCENTILES, SUBMITTING, Results, best_peer, is_weir, load_of, main, nearness,
+                     number, parameter_words, percent)
 from stats import ENOUGH, ratio
 from table import better_by
 
@@ -210,8 +210,8 @@ class Report:
                  "Date": context["date"][:16].replace("T", " "),
                  "Load before": f"{load_of(context):.2f} on {context['num_cpus']} CPUs",
                  "Rounds": f"{self.results.rounds}, peers interleaved in random order"}
-        if self.results.line_trips:
-            facts["Nearness"] = trips_of(self.results.line_trips)
+        if nearness(context):
+            facts["Nearness"] = nearness(context)
         if context.get("other_compilers"):
             facts["Other compilers"] = context["other_compilers"]
         items = "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())

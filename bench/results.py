@@ -69,7 +69,6 @@ class Results:
         self._operations = {}
         self._warnings = []
         self.context = None
-        self.line_trips = []  # nanoseconds from CPU to CPU and back, before each program
         for path in self.paths:
             self._read(path)
         if not self.runs:
@@ -82,7 +81,6 @@ class Results:
             context, benchmarks = content["context"], content["benchmarks"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(f"{path}: not the JSON of Google Benchmark ({error})") from error
-        self.line_trips += [float(trip) for trip in context.get("line_round_trip_ns", "").split()]
         if self.context is None:
             self.context = context
         else:
@@ -90,6 +88,9 @@ class Results:
             # Those of programs in other languages.
             if context.get("other_compilers"):
                 self.context = {**self.context, "other_compilers": context["other_compilers"]}
+            if context.get("line_round_trip_ns"):
+                trips = f'{self.context.get("line_round_trip_ns", "")} {context["line_round_trip_ns"]}'
+                self.context = {**self.context, "line_round_trip_ns": trips.strip()}
         for run in benchmarks:
             if run.get("run_type") == "aggregate":
                 continue
@@ -150,8 +151,9 @@ class Results:
                         f"{BUSY * cpus:.2f}. Only differences much larger than the intervals mean something.")
         if self.context.get("cpu_scaling_enabled"):
             said.append("The CPUs change their frequency (cpu_scaling_enabled).")
-        if self.line_trips and max(self.line_trips) > APART * min(self.line_trips):
-            said.append(f"The CPUs were not always equally near: {trips_of(self.line_trips)}. Figures of threads that "
+        trips = trips_of(self.context)
+        if trips and max(trips) > APART * min(trips):
+            said.append(f"The CPUs were not always equally near: {nearness(self.context)}. Figures of threads that "
                         "share data are from several machines, as it were.")
         if self.rounds < ENOUGH:
             said.append(f"{self.rounds} round{'' if self.rounds == 1 else 's'} only: intervals of fewer than {ENOUGH} "
@@ -235,19 +237,26 @@ def load_of(context):
     return float(context.get("load_before", context["load_avg"][0]))
 
 
-def trips_of(nanoseconds):
-    """How long a line takes from CPU to CPU and back."""
-    low, high = number(min(nanoseconds)), number(max(nanoseconds))
+def trips_of(context):
+    """Nanoseconds from CPU to CPU and back, before each program."""
+    return [float(trip) for trip in context.get("line_round_trip_ns", "").split()]
+
+
+def nearness(context):
+    """The same as words; "" if it was not recorded."""
+    trips = trips_of(context)
+    if not trips:
+        return ""
+    low, high = number(min(trips)), number(max(trips))
     return f"{low if low == high else f'{low} to {high}'} ns for a cache line to another CPU and back"
 
 
 def machine(context):
     """What ran the benchmarks, and when."""
-    trips = [float(trip) for trip in context.get("line_round_trip_ns", "").split()]
-    near = f", {trips_of(trips)}" if trips else ""
+    near = nearness(context)
     built = ", ".join(context[k] for k in ("compiler", "build_type") if k in context)
     return (f"{context['date'][:10]}, {context['num_cpus']} CPUs ({context.get('cpu', 'model not recorded')}), "
-            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start{near}.")
+            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start{', ' + near if near else ''}.")
 
 
 def number(value):
@@ -279,9 +288,7 @@ def merge():
         raise Refused(__doc__)
     results = Results(paths)
     with open(into, "w", encoding="utf-8") as file:
-        trips = " ".join(str(trip) for trip in results.line_trips)
-        context = {**results.context, **({"line_round_trip_ns": trips} if trips else {})}
-        json.dump({"context": context, "benchmarks": results.benchmarks}, file, indent=1)
+        json.dump({"context": results.context, "benchmarks": results.benchmarks}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <memory>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
