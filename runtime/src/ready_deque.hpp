@@ -30,17 +30,23 @@ class ready_deque {
   /// Owner. \return false if the deque holds `limit` jobs.
   [[nodiscard]] bool push(job& j, std::int64_t limit = capacity) noexcept {
     const auto b = bottom_.load(std::memory_order_relaxed);
-    if (b - known_top_ >= limit) {
-      // Acquire: pairs with the thieves' exchanges; their reads of the slots have happened.
-      known_top_ = top_.load(std::memory_order_acquire);
-      if (b - known_top_ >= limit)
-        return false;
-    }
+    if (holds(limit))
+      return false;
     slot(b).store(&j, std::memory_order_relaxed);
     // Seq_cst: a release for thieves' loads of bottom, and W1's "write mine" before the idle word
     // is read.
     bottom_.store(b + 1, std::memory_order_seq_cst);
     return true;
+  }
+
+  /// Owner. Whether there are so many jobs in it.
+  [[nodiscard]] bool holds(std::int64_t count) noexcept {
+    const auto b = bottom_.load(std::memory_order_relaxed);
+    if (b - known_top_ < count)
+      return false;
+    // Acquire: pairs with the thieves' exchanges; their reads of the slots have happened.
+    known_top_ = top_.load(std::memory_order_acquire);
+    return b - known_top_ >= count;
   }
 
   /// Owner. The newest job, or null.

@@ -580,8 +580,15 @@ submission_entry::~submission_entry() {
     producer_of(producer_)->leave();
 }
 
+bool submission_entry::wants_packets() const noexcept {
+  return from_outside() || thread_.self->has_many_ready();
+}
+
 void submission_entry::submit(packet& p) {
-  target_.submit(*producer_of(producer_), p);
+  if (from_outside())
+    target_.submit(*producer_of(producer_), p);
+  else
+    thread_.self->spawn(p);
 }
 
 void submission_entry::submit(packet_source& source, std::size_t count) {

@@ -496,14 +496,24 @@ void worker::spawn(job& j) {
   count_spawned(1); // S1
   if (blocking_depth_ != 0 || !deque_.push(j, ready_deque::spawn_capacity)) {
     packet p(j);
-    if (!owner_.entrance().push(*entrance_, p)) {
-      count_spawned(static_cast<std::size_t>(-1));
-      throw std::bad_alloc();
-    }
-    if (blocking_depth_ == 0)
-      bump(counters_.overflows);
+    overflow(p);
   }
   wake_another();
+}
+
+void worker::spawn(packet& p) {
+  count_spawned(1); // S1
+  overflow(p);
+  wake_another();
+}
+
+void worker::overflow(packet& p) {
+  if (!owner_.entrance().push(*entrance_, p)) {
+    count_spawned(static_cast<std::size_t>(-1));
+    throw std::bad_alloc();
+  }
+  if (blocking_depth_ == 0)
+    bump(counters_.overflows);
 }
 
 void worker::push(job& j) noexcept {

@@ -84,6 +84,12 @@ class worker {
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
   /// `std::bad_alloc` if there is no memory for that.
   void spawn(job& j);
+  /// The same of a packet, which waits behind everything else.
+  void spawn(packet& p);
+  /// Whether more jobs in the deque would not help thieves.
+  [[nodiscard]] bool has_many_ready() noexcept {
+    return blocking_depth_ != 0 || deque_.holds(many_ready);
+  }
   /// Counts `count` root tasks as accepted; their jobs follow by push().
   void count_spawned(std::size_t count) noexcept;
   void push(job& j) noexcept;
@@ -123,6 +129,8 @@ class worker {
   /// How often in a row the next slot may win over the deque.
   static constexpr std::uint32_t next_streak = 16;
   static constexpr std::uint32_t chain_length = 32;
+  /// As many jobs in the deque are enough for thieves: they take 33 at once at the most.
+  static constexpr std::int64_t many_ready = 256;
 
   /// A fork that this worker has stolen, to be run by its loop.
   struct stolen_job : job {
@@ -135,6 +143,8 @@ class worker {
   void run_loop() noexcept;
   /// Runs tasks. \return true when the runtime has stopped, false if the worker gave up its place.
   [[nodiscard]] bool work() noexcept;
+  /// A root task that is counted already goes to the injector; see spawn().
+  void overflow(packet& p);
   /// Moves one job to the injector, waiting for memory if need be.
   void inject(packet& p) noexcept;
   void execute(found f) noexcept;

@@ -2,6 +2,7 @@
 // Options and their errors, names, hooks, statistics, sleeping and waking.
 #include <weir/weir.hpp>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -191,6 +192,32 @@ TEST_CASE("more tasks than a worker's deque holds overflow and all run", "[runti
     if (workers == 1)
       CHECK(rt.stats().total.overflows > 0);
   }
+}
+
+TEST_CASE("small callables beyond the first 256 leave a worker's deque to others", "[runtime]") {
+  weir::runtime rt{{.workers = 1}};
+  int ran = 0;
+  rt.submit([&] {
+      for (int i = 0; i < 1'000; ++i)
+        rt.post([&ran] { ++ran; });
+    }).get();
+  rt.drain();
+  CHECK(ran == 1'000);
+  CHECK(rt.stats().total.spawned == 1'000);
+  CHECK(rt.stats().total.overflows == 1'000 - 256);
+  CHECK(rt.stats().ended == 1'001);
+
+  weir::runtime another{{.workers = 1}};
+  another
+      .submit([&] {
+        const std::array<int*, 16> larger_than_a_packet{&ran};
+        for (int i = 0; i < 1'000; ++i)
+          another.post([larger_than_a_packet] { ++*larger_than_a_packet[0]; });
+      })
+      .get();
+  another.drain();
+  CHECK(ran == 2'000);
+  CHECK(another.stats().total.overflows == 0);
 }
 
 TEST_CASE("an idle runtime sleeps: no worker wakes up by itself", "[runtime]") {

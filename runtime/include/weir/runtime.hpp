@@ -354,7 +354,7 @@ class WEIR_API runtime {
   static void enter(detail::submission_entry& entry, F&& f) {
     using callable = std::decay_t<F>;
     if constexpr (detail::packet::fits<callable>) {
-      if (entry.from_outside()) {
+      if (entry.wants_packets()) {
         detail::packet p(std::in_place, std::forward<F>(f));
         try {
           entry.submit(p);

@@ -30,7 +30,8 @@ struct worker_stats {
   std::uint64_t wakes = 0;
   /// Jobs taken from the injector.
   std::uint64_t injector_takes = 0;
-  /// Jobs that went to the injector because the worker's own deque was full.
+  /// Jobs that went to the injector because the worker's own deque was full, or held so many that
+  /// one more would not help thieves.
   std::uint64_t overflows = 0;
 
   worker_stats& operator+=(const worker_stats& other) noexcept {

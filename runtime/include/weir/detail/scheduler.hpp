@@ -93,8 +93,11 @@ class WEIR_API submission_entry {
   submission_entry& operator=(const submission_entry&) = delete;
   ~submission_entry();
 
-  /// Whether the calling thread is no worker of the runtime, so that packets may be submitted.
+  /// Whether the calling thread is no worker of the runtime.
   [[nodiscard]] bool from_outside() const noexcept { return producer_ != nullptr; }
+  /// Whether a callable is better submitted in a packet than as a job of its own: from outside, and
+  /// by a worker whose deque is long, for which it is one more that waits, and more memory.
+  [[nodiscard]] bool wants_packets() const noexcept;
   [[nodiscard]] thread_state& thread() const noexcept { return thread_; }
 
   /// Accept new root tasks, all of them with one wake-up decision, or none. Throw
