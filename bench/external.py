@@ -7,7 +7,8 @@ A program (bench/peers/build makes them) lists what it can by --list, says its c
 as Google Benchmark's JSON has them. They are put into a file whose context is that of RESULTS.json, of the same
 machine and session, with the programs' compilers. The order is random, and each run has a process of its own, so that
 what one leaves behind does not meet the next. Programs that do not exist are passed over. What a program cannot do on
-this machine, it says and ends with status 3: that is printed and left out. With --rss, runs that report no memory are
+this machine, it says and ends with status 3: that is printed and left out, as is what kills it. A wrong result
+ends everything. With --rss, runs that report no memory are
 left out.
 """
 import argparse
@@ -31,6 +32,9 @@ def ask(program, *arguments):
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode == CANNOT:
         raise LeftOut(f"Left out: {program} {' '.join(arguments)}: {done.stderr.strip()}")
+    if done.returncode < 0:
+        raise LeftOut(f"Left out: {program} {' '.join(arguments)}: killed by signal {-done.returncode}\n"
+                      f"{done.stderr.strip()}")
     if done.returncode != 0:
         raise Refused(f"{program} {' '.join(arguments)}: status {done.returncode}\n{done.stderr.strip()}")
     return done.stdout
@@ -68,6 +72,7 @@ def run():
     programs = [program for program in options.programs if os.path.exists(program)]
     with open(options.like, encoding="utf-8") as file:
         context = json.load(file)["context"]
+    context.pop("line_round_trip_ns", None)  # nothing was measured here
     context["other_compilers"] = ", ".join(ask(program, "--compiler").strip() for program in programs)
     runs = round_of(programs, options.filter, options.round, options.rss)
     with open(options.into, "w", encoding="utf-8") as file:

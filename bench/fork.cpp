@@ -4,11 +4,13 @@
 //   fork [--workers 1,2,8] [--rss] [options of Google Benchmark]
 //     --workers  instead of 1, 2, 4... up to the CPUs, and for some problems twice as many as these
 //     --rss      also the peak memory beyond the data
+#include "line_trip.hpp"
 #include "measure.hpp"
 #include "problems/problems.hpp"
 #include "sweep.hpp"
 
 #include <cstdio>
+#include <string>
 #include <string_view>
 
 #include <benchmark/benchmark.h>
@@ -38,6 +40,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv))
     return 1;
+  benchmark::AddCustomContext("line_round_trip_ns", std::to_string(bench::line_round_trip_ns()));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return bench::failed ? 1 : 0;

@@ -9,9 +9,9 @@ column, of weir only, and no times.
 """
 import sys
 
-from results import Results, arguments_of, best_peer, is_weir, machine, main, number
+from results import Results, arguments_of, best_peer, is_weir, main, number, remarks
 from stats import ratio
-from table import put
+from table import put, times
 
 FIRST = ["serial", "weir-functions", "weir-coroutines", "weir-ready", "onetbb"]  # the other columns follow by name
 
@@ -26,14 +26,19 @@ def best_of(by_peer, belongs):
     return min((p for p in by_peer if belongs(p)), key=lambda p: by_peer[p].median, default=None)
 
 
-def times(found):
-    return f"{found[0]:.2f}×" if found else "–"
+def of_weir(by_peer):
+    """weir's functions, or the best of its other ways where they do not answer."""
+    return "weir-functions" if "weir-functions" in by_peer else best_of(by_peer, is_weir)
+
+
+def times_as_fast(by_peer, weir, other):
+    return times(ratio(other, by_peer[weir])) if weir and other else "–"
 
 
 def to_best(by_peer):
     """How many times as fast weir is as the best other library."""
-    weir, other = best_of(by_peer, is_weir), best_peer(by_peer, "real_time")
-    return times(ratio(by_peer[other], by_peer[weir]) if weir and other else None)
+    other = best_peer(by_peer, "real_time")
+    return times_as_fast(by_peer, of_weir(by_peer), by_peer[other] if other else None)
 
 
 def full(results):
@@ -45,8 +50,7 @@ def full(results):
         by_peer, serial = results.runs[key], results.serial(key)
         best = [best_of(by_peer, lambda p, c=c: column(p) == c) for c in columns]
         cells = [number(by_peer[p].median) if p else "–" for p in best]
-        weir = best_of(by_peer, is_weir)
-        cells += [to_best(by_peer), times(ratio(serial, by_peer[weir]) if serial and weir else None)]
+        cells += [to_best(by_peer), times_as_fast(by_peer, of_weir(by_peer), serial)]
         memory = results.runs.get(key._replace(figure="rss_mb"), {})
         cells.append(", ".join(f"{memory[p].median:.1f}" for p in columns if p in memory and is_weir(p)) or "–")
         lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
@@ -60,9 +64,10 @@ def brief(results):
         if key.parameter not in ("1", "2"):
             continue
         by_peer, serial = results.runs[key], results.serial(key)
-        weir, other = best_of(by_peer, is_weir), best_peer(by_peer, "real_time")
+        weir, other = of_weir(by_peer), best_peer(by_peer, "real_time")
         cells = [number(serial.median) if serial else "–",
-                 number(by_peer[weir].median) + (" (coroutines)" if weir == "weir-coroutines" else "") if weir else "–",
+                 number(by_peer[weir].median) + ("" if weir == "weir-functions" else f" ({weir.removeprefix('weir-')})")
+                 if weir else "–",
                  f"{number(by_peer[other].median)} ({other})" if other else "–", to_best(by_peer)]
         lines.append(f"| {key.question} | {key.parameter} | " + " | ".join(cells) + " |")
     return lines
@@ -70,7 +75,7 @@ def brief(results):
 
 def table(paths, is_brief=False):
     results = Results(paths)
-    return "\n".join((brief if is_brief else full)(results) + ["", machine(results.context)])
+    return "\n".join((brief if is_brief else full)(results) + ["", remarks(results)])
 
 
 def run():

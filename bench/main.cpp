@@ -3,6 +3,7 @@
 //   PROGRAM [--rss] [options of Google Benchmark]    --rss: also the peak memory
 #include "line_trip.hpp"
 #include "memory.hpp"
+#include "verdict.hpp"
 
 #include <algorithm>
 #include <string>
@@ -21,4 +22,5 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("line_round_trip_ns", std::to_string(bench::line_round_trip_ns()));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  return bench::failed ? 1 : 0;
 }

@@ -5,6 +5,7 @@
 //   name             the first part of the benchmark's name
 //   iterations       how often it is run in a round; more than once: after a run that is not timed
 //   forks            about how many forks a run has
+//   work             how many operations: results of different numbers are not compared
 //   reset()          what comes before each run, not timed, where the run will be
 //   serial()         a run without any library
 //   solve<Peer>()    a run on a peer, for all peers that have what it needs (peers/fork_face.hpp)
@@ -19,6 +20,7 @@
 #include "peers/fork_face.hpp"
 #include "peers/fork_peers.hpp"
 #include "sweep.hpp"
+#include "verdict.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -33,9 +35,6 @@
 #include <unistd.h>
 
 namespace bench {
-
-/// Whether a run has given a wrong result.
-inline bool failed = false;
 
 /// Keeps the calling thread and those that it starts on one CPU, each time on the next one. CPUs of
 /// shared machines differ: without this, runs of one thread would be compared by where that was.
@@ -136,13 +135,11 @@ void measure(benchmark::State& state, Run run) {
     found = in_own_process(Problem::iterations, round);
   else
     found = round();
-  if (!found.right) {
-    failed = true;
-    state.SkipWithError("wrong result");
-  }
+  fail_unless(state, found.right, "wrong result");
   std::size_t next = 0;
   for (auto _ : state)
     state.SetIterationTime(found.seconds[next++]);
+  state.counters["work"] = static_cast<double>(Problem::work);
   if (reports_memory)
     state.counters["rss_mb"] = static_cast<double>(found.peak_memory) / 1e6;
 }

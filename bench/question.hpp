@@ -4,6 +4,7 @@
 #pragma once
 
 #include "peers/flat_peers.hpp"
+#include "verdict.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -46,11 +47,6 @@ inline void set_work(benchmark::State& state, long operations) {
 inline void set_items(benchmark::State& state, long operations) {
   set_work(state, operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * operations);
-}
-
-inline void fail_unless(benchmark::State& state, bool right, const char* words) {
-  if (!right)
-    state.SkipWithError(words);
 }
 
 /// Waits by short sleeps, so that the watcher takes no CPU from the workers.

@@ -32,8 +32,9 @@ QUESTIONS = ["fib36", "fib16", "skynet", "nqueens12", "nqueens14", "matmul1024",
 SUBMITTING = ("throughput", "bulk_throughput", "bounded_fifo", "bounded_lifo", "bounded_priority", "pool_post",
               "pool_submit")
 # What has to be the same in the contexts of results that are put side by side.
-SAME = {"compiler": "compiler", "build_type": "build type", "cpu": "CPU model", "num_cpus": "number of CPUs",
-        "host_name": "host"}
+SAME = {"compiler": "compiler", "build_type": "build type", "flags": "compiler options", "cpu": "CPU model",
+        "num_cpus": "number of CPUs"}
+LEFT_OUT = "left out: "  # how the message of a run begins that the machine is too small or too slow for
 BUSY = 0.25   # load per CPU before the benchmarks that makes their figures doubtful
 APART = 2     # ratio of the longest to the shortest way between CPUs that does
 SPREAD = 0.1  # distance of the quartiles to the median that does
@@ -94,8 +95,12 @@ class Results:
         for run in benchmarks:
             if run.get("run_type") == "aggregate":
                 continue
+            why = run.get("error_message", "failed")
+            if run.get("error_occurred") and why.startswith(LEFT_OUT):
+                self._warnings.append(f"{run['name']} was {why}.")
+                continue
             if run.get("error_occurred"):
-                raise Refused(f"{path}: {run['name']}: {run.get('error_message', 'failed')}")
+                raise Refused(f"{path}: {run['name']}: {why}")
             self._add(run, path)
             self.benchmarks.append(run)
 
@@ -186,7 +191,13 @@ def check_contexts(one, one_name, other, other_name):
         elif one[key] != other[key]:
             raise Refused(f"Different {words}: {one[key]} in {one_name}, {other[key]} in {other_name}. "
                           "Results are put side by side only if they come from one machine and one kind of build.")
-    return [f"Not recorded, so not known to be the same in all files: {', '.join(unknown)}."] if unknown else []
+    said = [f"Not recorded, so not known to be the same in all files: {', '.join(unknown)}."] if unknown else []
+    # A container's name changes with each start, so another name need not be another machine.
+    hosts = one.get("host_name"), other.get("host_name")
+    if hosts[0] != hosts[1]:
+        said.append(f"The hosts have different names, {hosts[0]} in {one_name} and {hosts[1]} in {other_name}; compare "
+                    "only what ran on one machine.")
+    return said
 
 
 def stem(question):
@@ -254,9 +265,16 @@ def nearness(context):
 def machine(context):
     """What ran the benchmarks, and when."""
     near = nearness(context)
-    built = ", ".join(context[k] for k in ("compiler", "build_type") if k in context)
+    built = ", ".join(context[k] for k in ("compiler", "build_type", "other_compilers") if context.get(k))
+    of = f", revision {context['revision']}" if context.get("revision") else ""
     return (f"{context['date'][:10]}, {context['num_cpus']} CPUs ({context.get('cpu', 'model not recorded')}), "
-            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start{', ' + near if near else ''}.")
+            f"{built + ', ' if built else ''}load {load_of(context):.2f} at the start{', ' + near if near else ''}{of}.")
+
+
+def remarks(results):
+    """What stands below a table: the machine, and what a reader should know."""
+    said = "".join(f"\n- {warning}" for warning in results.warnings())
+    return machine(results.context) + (f"\n{said}" if said else "")
 
 
 def number(value):

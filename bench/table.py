@@ -8,7 +8,7 @@
 import argparse
 import re
 
-from results import FIGURES, SUBMITTING, Results, best_peer, is_weir, machine, main, number, parameter_words
+from results import FIGURES, SUBMITTING, Results, best_peer, is_weir, main, number, parameter_words, remarks
 from stats import ratio
 
 
@@ -22,20 +22,27 @@ def keys_of(results):
                                                if k.question == key.question))]
 
 
+def times(found):
+    """A ratio, marked if its interval leaves open which side is better."""
+    if found is None:
+        return "–"
+    value, low, high = found
+    undecided = low is not None and low < 1 < high
+    return f"{'≈ ' if undecided else ''}{value:.2f}×"
+
+
 def better_by(mine, other, figure):
     """How many times better `mine` is: (value, low, high), or None."""
     return ratio(mine, other) if FIGURES[figure][2] else ratio(other, mine)
 
 
 def times_better(by_peer, mine, best, figure):
-    found = better_by(by_peer[mine], by_peer[best], figure) if best else None
-    if found is None:
-        return "–"
-    return f"{found[0]:.2f}×"
+    return times(better_by(by_peer[mine], by_peer[best], figure) if best else None)
 
 
 def full_table(results):
-    """A row for each question and figure with a column for each peer; of weir's own ways the best is compared."""
+    """A row for each question and figure with a column for each peer; of weir's own ways the plain one is compared, or
+    the best where there is none."""
     keys = keys_of(results)
     peers = sorted({p for key in keys for p in results.runs[key]}, key=lambda p: (not is_weir(p), p))
     lines = [f"| {results.rounds} rounds, medians | unit | " + " | ".join(peers) + " | weir to the best peer |",
@@ -45,7 +52,11 @@ def full_table(results):
         by_peer = results.runs[key]
         mine = [p for p in peers if is_weir(p) and p in by_peer]
         best_of_mine = (max if more_is_better else min)(mine, key=lambda p: by_peer[p].median) if mine else None
+        if "weir" in mine:
+            best_of_mine = "weir"
         cells = [number(by_peer[p].median) if p in by_peer else "–" for p in peers]
+        if results.rounds > 1 and all(len(series.values) == 1 for series in by_peer.values()):
+            unit += ", one run"
         compared = times_better(by_peer, best_of_mine, best_peer(by_peer, key.figure), key.figure) if mine else "–"
         lines.append(f"| {label(key)} | {unit} | " + " | ".join(cells) + f" | {compared} |")
     return lines
@@ -55,6 +66,8 @@ def is_short(key):
     """Whether a page that shows little shows this: the answer itself, with two workers, or 1 or 4 who submit."""
     if key.parameter and key.parameter not in (("1", "4") if key.question in SUBMITTING else ("2",)):
         return False
+    if key.question.startswith("timer_"):
+        return False  # below what users of weir see
     return key.figure in ("items_per_second", "p50_us", "p99_us", "cpu_us_per_s", "bytes_per_task") or \
         key.question == "paced"
 
@@ -80,7 +93,7 @@ def short_table(results):
 
 def table(paths, short=False):
     results = Results(paths)
-    return "\n".join([*(short_table if short else full_table)(results), "", machine(results.context)])
+    return "\n".join([*(short_table if short else full_table)(results), "", remarks(results)])
 
 
 def put(text, page, mark):

@@ -23,6 +23,7 @@
 #include <boost/fiber/fixedsize_stack.hpp>
 #include <boost/fiber/mutex.hpp>
 #include <boost/fiber/operations.hpp>
+#include <malloc.h>
 
 namespace bench {
 
@@ -39,7 +40,8 @@ class boost_fibers {
   }
   template <class F>
   void post_from_job(F f) {
-    boost::fibers::fiber(boost::fibers::launch::post, std::move(f)).detach();
+    boost::fibers::fiber(boost::fibers::launch::post, std::allocator_arg, stack(), std::move(f))
+        .detach();
   }
   template <class F>
   auto round_trip(F f) {
@@ -56,7 +58,7 @@ class boost_fibers {
       for (long round = 0; round < rounds; ++round) {
         children.clear();
         for (long i = 0; i < width; ++i)
-          children.emplace_back(boost::fibers::launch::post, f);
+          children.emplace_back(boost::fibers::launch::post, std::allocator_arg, stack(), f);
         for (auto& child : children)
           child.join();
       }
@@ -113,9 +115,15 @@ class boost_fibers {
     std::atomic<long> count{0};
   };
 
+  /// As in fork_fibers.hpp.
+  static boost::fibers::fixedsize_stack stack() {
+    return boost::fibers::fixedsize_stack(64 * 1024);
+  }
+
   static channel& shared_jobs() {
     static channel& jobs = *new channel(1024); // the threads never end
     [[maybe_unused]] static const bool started = [] {
+      mallopt(M_TRIM_THRESHOLD, 1 << 30); // as there, for the whole program
       for (std::size_t i = 0; i < only_workers; ++i)
         std::thread(work, std::ref(jobs)).detach();
       return true;
@@ -125,7 +133,9 @@ class boost_fibers {
   static void work(channel& jobs) {
     boost::fibers::use_scheduling_algorithm<boost::fibers::algo::work_stealing>(only_workers, true);
     for (std::function<void()> job; jobs.pop(job) == boost::fibers::channel_op_status::success;)
-      boost::fibers::fiber(boost::fibers::launch::dispatch, std::move(job)).detach();
+      boost::fibers::fiber(boost::fibers::launch::dispatch, std::allocator_arg, stack(),
+                           std::move(job))
+          .detach();
   }
 
   channel& jobs_;

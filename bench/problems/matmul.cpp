@@ -33,6 +33,7 @@ class matmul {
   static constexpr const char* name = Size == 1024 ? "matmul1024" : "matmul2048";
   static constexpr int iterations = Size == 1024 ? 3 : 1;
   static constexpr long forks = Size == 1024 ? 4'080 : 32'736;
+  static constexpr long work = static_cast<long>(Size) * Size * Size;
 
   // Small whole numbers, so that every sum is exact in whatever order.
   matmul() : a_(Size * Size), b_(Size * Size), c_(Size * Size), probe_(Size) {

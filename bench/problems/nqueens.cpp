@@ -19,6 +19,7 @@ class nqueens {
   static constexpr const char* name = Size == 12 ? "nqueens12" : "nqueens14";
   static constexpr int iterations = 1;
   static constexpr long forks = Size == 12 ? 856'188 : 27'358'552;
+  static constexpr long work = forks;
   static void reset() {}
   static bool correct(int result) { return result == (Size == 12 ? 14200 : 365596); }
   static std::size_t bytes() { return 0; }

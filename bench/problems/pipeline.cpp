@@ -56,6 +56,7 @@ class pipeline {
   static constexpr const char* name = "pipeline";
   static constexpr int iterations = 1;
   static constexpr long forks = 0;
+  static constexpr long work = stream::items * stream::stages;
   static constexpr bool beyond_cpus = true;
 
   void reset() { stream_.reset(); }

@@ -19,6 +19,8 @@ class quicksort {
   static constexpr const char* name = "quicksort";
   static constexpr int iterations = 1;
   static constexpr long forks = 5'000;
+  static constexpr std::size_t size = 4'000'000;
+  static constexpr long work = size;
   static constexpr bool beyond_cpus = true;
 
   quicksort() : values_(size) {}
@@ -42,7 +44,6 @@ class quicksort {
   }
 
  private:
-  static constexpr std::size_t size = 4'000'000;
   static constexpr std::ptrdiff_t leaf = 2048;
 
   /// Different for each i.

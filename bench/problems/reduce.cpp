@@ -18,6 +18,7 @@ class reduction {
   static constexpr int iterations = 10;
   static constexpr long forks = 0;
   static constexpr std::size_t size = 10'000'000;
+  static constexpr long work = size;
 
   reduction() : values_(size), expected_(0) {
     for (std::size_t i = 0; i < size; ++i) {

@@ -19,6 +19,7 @@ class sorting {
   static constexpr int iterations = 1;
   static constexpr long forks = 0;
   static constexpr std::size_t size = 10'000'000;
+  static constexpr long work = size;
 
   sorting() : values_(size) {}
   void reset() {

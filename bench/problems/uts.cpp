@@ -81,6 +81,7 @@ class uts {
   static constexpr const char* name = Tree::name;
   static constexpr int iterations = 1;
   static constexpr long forks = Tree::expected.nodes;
+  static constexpr long work = forks;
   static constexpr bool beyond_cpus = true;
   static void reset() {}
   static bool correct(const uts_count& result) { return result == Tree::expected; }

@@ -47,6 +47,17 @@ class External(TestWithFiles):
         with open(into, encoding="utf-8") as file:
             self.assertEqual(json.load(file)["context"]["other_compilers"], "rust 1, go 1")
 
+    def test_what_kills_a_program_is_left_out_and_said(self):
+        with open(self.path("dying"), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\ncase \"$*\" in\n--list) echo deep/x ;;\n--compiler) echo x 1 ;;\n*) kill -ABRT $$ ;;\nesac\n")
+        os.chmod(self.path("dying"), 0o755)
+        like, into = self.write("like.json", runs("sort/weir-functions/2", [3])), self.path("other.json")
+        done = self.run_script("--like", like, "--into", into, self.path("dying"))
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("signal 6", done.stdout)
+        with open(into, encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["benchmarks"], [])
+
     def test_round_is_handed_on(self):
         asked = []
 

@@ -48,18 +48,22 @@ func cpuSeconds() float64 {
 
 func throughput(producers int) figures {
 	const number = 2_000_000
-	before, cpu := counted(), cpuSeconds()
-	start := time.Now()
-	for p := 0; p < producers; p++ {
-		go func() {
-			for i := 0; i < number/producers; i++ {
-				i := i
-				go func() { count(i) }()
-			}
-		}()
+	submitAll := func(jobs int) time.Duration {
+		before, start := counted(), time.Now()
+		for p := 0; p < producers; p++ {
+			go func() {
+				for i := 0; i < jobs/producers; i++ {
+					i := i
+					go func() { count(i) }()
+				}
+			}()
+		}
+		waitUntil(func() bool { return counted()-before >= jobs })
+		return time.Since(start)
 	}
-	waitUntil(func() bool { return counted()-before >= number })
-	f := timed(time.Since(start)).items(number)
+	submitAll(number / 10) // to warm up, as everywhere
+	before, cpu := counted(), cpuSeconds()
+	f := timed(submitAll(number)).items(number)
 	f["cpu_ns_per_job"] = (cpuSeconds() - cpu) * 1e9 / number
 	expect(counted()-before == number)
 	if reportsMemory {
@@ -71,8 +75,6 @@ func throughput(producers int) figures {
 // inside: a goroutine starts 10,000 empty ones and then itself again, a hundred times.
 func inside() figures {
 	const many, times = 10_000, 100
-	before := counted()
-	start := time.Now()
 	var again func(left int)
 	again = func(left int) {
 		for i := 0; i < many; i++ {
@@ -83,18 +85,21 @@ func inside() figures {
 			go again(left - 1)
 		}
 	}
-	go again(times)
-	waitUntil(func() bool { return counted()-before >= many*times })
-	f := timed(time.Since(start)).items(many * times)
-	expect(counted()-before == many*times)
-	return f
+	doAll := func(times int) time.Duration {
+		before, start := counted(), time.Now()
+		go again(times)
+		waitUntil(func() bool { return counted()-before >= many*times })
+		elapsed := time.Since(start)
+		expect(counted()-before == many*times)
+		return elapsed
+	}
+	doAll(times / 10)
+	return timed(doAll(times)).items(many * times)
 }
 
 // relay: each goroutine starts the next.
 func relay() figures {
 	const hops = 200_000
-	before := counted()
-	start := time.Now()
 	var hop func(left int)
 	hop = func(left int) {
 		count(0)
@@ -102,72 +107,90 @@ func relay() figures {
 			go hop(left - 1)
 		}
 	}
-	go hop(hops)
-	waitUntil(func() bool { return counted()-before >= hops })
-	return timed(time.Since(start)).items(hops)
+	doAll := func(hops int) time.Duration {
+		before, start := counted(), time.Now()
+		go hop(hops)
+		waitUntil(func() bool { return counted()-before >= hops })
+		elapsed := time.Since(start)
+		expect(counted()-before == hops)
+		return elapsed
+	}
+	doAll(hops / 10)
+	return timed(doAll(hops)).items(hops)
 }
 
 func roundTrip() figures {
 	const trips = 10_000
 	times := make([]float64, 0, trips)
-	sum := 0
-	start := time.Now()
-	for i := 0; i < trips; i++ {
-		before := time.Now()
-		result := make(chan int, 1)
-		i := i
-		go func() { result <- i }()
-		sum += <-result
-		times = append(times, float64(time.Since(before))/1e3)
+	doAll := func(trips int) time.Duration {
+		times = times[:0]
+		sum, start := 0, time.Now()
+		for i := 0; i < trips; i++ {
+			before := time.Now()
+			result := make(chan int, 1)
+			i := i
+			go func() { result <- i }()
+			sum += <-result
+			times = append(times, float64(time.Since(before))/1e3)
+		}
+		elapsed := time.Since(start)
+		expect(sum == trips*(trips-1)/2)
+		return elapsed
 	}
-	f := timed(time.Since(start)).percentiles(times).work(trips)
-	expect(sum == trips*(trips-1)/2)
-	return f
+	doAll(trips / 10)
+	return timed(doAll(trips)).percentiles(times).work(trips)
 }
 
 func pingPong() figures {
 	const trips = 20_000
-	to, fro := make(chan int, 1), make(chan int, 1)
-	start := time.Now()
-	go func() {
-		for i := 0; i < trips; i++ {
-			fro <- <-to
-		}
-	}()
-	last := make(chan int)
-	go func() {
-		got := 0
-		for i := 1; i <= trips; i++ {
-			to <- i
-			got = <-fro
-		}
-		last <- got
-	}()
-	got := <-last
-	f := timed(time.Since(start)).items(trips)
-	expect(got == trips)
-	return f
+	doAll := func(trips int) time.Duration {
+		to, fro := make(chan int, 1), make(chan int, 1)
+		start := time.Now()
+		go func() {
+			for i := 0; i < trips; i++ {
+				fro <- <-to
+			}
+		}()
+		last := make(chan int)
+		go func() {
+			got := 0
+			for i := 1; i <= trips; i++ {
+				to <- i
+				got = <-fro
+			}
+			last <- got
+		}()
+		got := <-last
+		elapsed := time.Since(start)
+		expect(got == trips)
+		return elapsed
+	}
+	doAll(trips / 10)
+	return timed(doAll(trips)).items(trips)
 }
 
 func fanOut() figures {
 	const width, rounds = 1_000, 200
-	before := counted()
-	start := time.Now()
-	for round := 0; round < rounds; round++ {
-		var children sync.WaitGroup
-		children.Add(width)
-		for i := 0; i < width; i++ {
-			i := i
-			go func() {
-				count(i)
-				children.Done()
-			}()
+	doAll := func(rounds int) time.Duration {
+		before, start := counted(), time.Now()
+		for round := 0; round < rounds; round++ {
+			var children sync.WaitGroup
+			children.Add(width)
+			for i := 0; i < width; i++ {
+				i := i
+				go func() {
+					count(i)
+					children.Done()
+				}()
+			}
+			children.Wait()
 		}
-		children.Wait()
+		elapsed := time.Since(start)
+		expect(counted()-before == rounds*width)
+		return elapsed
 	}
-	f := timed(time.Since(start)).items(rounds * width)
-	expect(counted()-before == rounds*width)
-	return f
+	doAll(rounds / 10)
+	return timed(doAll(rounds)).items(rounds * width)
 }
 
 // paced: a goroutine every 200 microseconds.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Recursions: fib36, skynet and nqueens14, in the pieces of `bench/problems`.
+//! Recursions: fib36, skynet and nqueens12, in the pieces of `bench/problems`.
 
 use crate::measure::Problem;
 use rayon::join;
@@ -17,6 +17,7 @@ fn fib(n: i32) -> i64 {
 impl Problem for Fib {
     type Output = i64;
     const NAME: &'static str = "fib36";
+    const WORK: i64 = 24_157_816;
     fn new() -> Fib {
         Fib
     }
@@ -56,6 +57,7 @@ fn children(first: i64, size: i64, count: i64) -> i64 {
 impl Problem for Skynet {
     type Output = i64;
     const NAME: &'static str = "skynet";
+    const WORK: i64 = LEAVES;
     fn new() -> Skynet {
         Skynet
     }
@@ -69,7 +71,7 @@ impl Problem for Skynet {
 
 pub struct Queens;
 
-const SIZE: usize = 14;
+const SIZE: usize = 12;
 /// The column of the queen of each row.
 type Board = [i8; SIZE];
 
@@ -89,35 +91,49 @@ fn legal(board: &Board, rows: usize) -> bool {
     true
 }
 
-fn queens(mut board: Board, rows: usize, mut column: usize) -> i32 {
+fn queens(board: &Board, rows: usize) -> i32 {
     if rows == SIZE {
         return 1;
     }
-    loop {
-        if column == SIZE {
-            return 0;
+    let mut columns = [0; SIZE];
+    let mut count = 0;
+    let mut with = *board;
+    for column in 0..SIZE as i8 {
+        with[rows] = column;
+        if legal(&with, rows + 1) {
+            columns[count] = column;
+            count += 1;
         }
-        board[rows] = column as i8;
-        if legal(&board, rows + 1) {
-            break;
-        }
-        column += 1;
     }
-    let (child, others) =
-        join(|| queens(board, rows + 1, 0), || queens(board, rows, column + 1));
-    child + others
+    if count == 0 {
+        return 0;
+    }
+    squares(board, rows, &columns[..count])
+}
+
+/// What comes of the legal squares of the next row, by halves.
+fn squares(board: &Board, rows: usize, columns: &[i8]) -> i32 {
+    if let [column] = columns {
+        let mut with = *board;
+        with[rows] = *column;
+        return queens(&with, rows + 1);
+    }
+    let (first, second) = columns.split_at(columns.len() / 2);
+    let (a, b) = join(|| squares(board, rows, first), || squares(board, rows, second));
+    a + b
 }
 
 impl Problem for Queens {
     type Output = i32;
-    const NAME: &'static str = "nqueens14";
+    const NAME: &'static str = "nqueens12";
+    const WORK: i64 = 856_188;
     fn new() -> Queens {
         Queens
     }
     fn run(&mut self) -> i32 {
-        queens([0; SIZE], 0, 0)
+        queens(&[0; SIZE], 0)
     }
     fn correct(&self, result: i32) -> bool {
-        result == 365_596
+        result == 14_200
     }
 }

@@ -19,23 +19,28 @@ pub fn runtime(workers: usize) -> Runtime {
 fn throughput(producers: usize, options: &Options) -> Figures {
     const JOBS: i64 = 2_000_000;
     let runtime = runtime(WORKERS);
+    let submit_all = |jobs: i64| {
+        let before = counted();
+        let ready = Barrier::new(producers + 1);
+        let start = std::thread::scope(|scope| {
+            for _ in 0..producers {
+                scope.spawn(|| {
+                    ready.wait();
+                    for _ in 0..jobs / producers as i64 {
+                        runtime.spawn(async { count() });
+                    }
+                });
+            }
+            ready.wait();
+            Instant::now()
+        });
+        wait_until(|| counted() - before >= jobs);
+        start.elapsed()
+    };
+    submit_all(JOBS / 10); // to warm up, as everywhere
     let before = counted();
     let cpu = cpu_seconds(libc::RUSAGE_SELF);
-    let ready = Barrier::new(producers + 1);
-    let start = std::thread::scope(|scope| {
-        for _ in 0..producers {
-            scope.spawn(|| {
-                ready.wait();
-                for _ in 0..JOBS / producers as i64 {
-                    runtime.spawn(async { count() });
-                }
-            });
-        }
-        ready.wait();
-        Instant::now()
-    });
-    wait_until(|| counted() - before >= JOBS);
-    let figures = Figures::time(start.elapsed())
+    let figures = Figures::time(submit_all(JOBS))
         .with("cpu_ns_per_job", (cpu_seconds(libc::RUSAGE_SELF) - cpu) * 1e9 / JOBS as f64)
         .items(JOBS);
     expect(counted() - before == JOBS);
@@ -60,14 +65,18 @@ fn inside(workers: usize) -> Figures {
         }
     }
     let runtime = runtime(workers);
-    let before = counted();
-    let start = Instant::now();
-    let on = runtime.handle().clone();
-    runtime.spawn(async move { again(on, TIMES) });
-    wait_until(|| counted() - before >= MANY * TIMES);
-    let figures = Figures::time(start.elapsed()).items(MANY * TIMES);
-    expect(counted() - before == MANY * TIMES);
-    figures
+    let do_all = |times: i64| {
+        let before = counted();
+        let start = Instant::now();
+        let on = runtime.handle().clone();
+        runtime.spawn(async move { again(on, times) });
+        wait_until(|| counted() - before >= MANY * times);
+        let elapsed = start.elapsed();
+        expect(counted() - before == MANY * times);
+        elapsed
+    };
+    do_all(TIMES / 10);
+    Figures::time(do_all(TIMES)).items(MANY * TIMES)
 }
 
 /// Each job starts the next.
@@ -81,27 +90,39 @@ fn relay() -> Figures {
         }
     }
     let runtime = runtime(WORKERS);
-    let before = counted();
-    let start = Instant::now();
-    let on = runtime.handle().clone();
-    runtime.spawn(async move { hop(on, HOPS) });
-    wait_until(|| counted() - before >= HOPS);
-    Figures::time(start.elapsed()).items(HOPS)
+    let do_all = |hops: i64| {
+        let before = counted();
+        let start = Instant::now();
+        let on = runtime.handle().clone();
+        runtime.spawn(async move { hop(on, hops) });
+        wait_until(|| counted() - before >= hops);
+        let elapsed = start.elapsed();
+        expect(counted() - before == hops);
+        elapsed
+    };
+    do_all(HOPS / 10);
+    Figures::time(do_all(HOPS)).items(HOPS)
 }
 
 fn round_trip() -> Figures {
     const TRIPS: i64 = 10_000;
     let runtime = runtime(WORKERS);
     let mut times = Vec::with_capacity(TRIPS as usize);
-    let mut sum = 0;
-    let start = Instant::now();
-    for i in 0..TRIPS {
-        let before = Instant::now();
-        sum += runtime.block_on(runtime.spawn(async move { i })).unwrap();
-        times.push(before.elapsed().as_secs_f64() * 1e6);
-    }
-    let figures = Figures::time(start.elapsed());
-    expect(sum == TRIPS * (TRIPS - 1) / 2);
+    let mut do_all = |trips: i64| {
+        times.clear();
+        let mut sum = 0;
+        let start = Instant::now();
+        for i in 0..trips {
+            let before = Instant::now();
+            sum += runtime.block_on(runtime.spawn(async move { i })).unwrap();
+            times.push(before.elapsed().as_secs_f64() * 1e6);
+        }
+        let elapsed = start.elapsed();
+        expect(sum == trips * (trips - 1) / 2);
+        elapsed
+    };
+    do_all(TRIPS / 10);
+    let figures = Figures::time(do_all(TRIPS));
     figures.percentiles(times).work(TRIPS)
 }
 
@@ -162,49 +183,57 @@ fn paced() -> Figures {
 fn ping_pong() -> Figures {
     const TRIPS: i64 = 20_000;
     let runtime = runtime(WORKERS);
-    let start = Instant::now();
-    let (to, mut asked) = mpsc::channel::<i64>(1);
-    let (fro, mut answered) = mpsc::channel::<i64>(1);
-    let answering = runtime.spawn(async move {
-        for _ in 0..TRIPS {
-            let got = asked.recv().await.unwrap();
-            fro.send(got).await.unwrap();
-        }
-    });
-    let asking = runtime.spawn(async move {
-        let mut last = 0;
-        for i in 1..=TRIPS {
-            to.send(i).await.unwrap();
-            last = answered.recv().await.unwrap();
-        }
-        last
-    });
-    let last = runtime.block_on(asking).unwrap();
-    runtime.block_on(answering).unwrap();
-    let figures = Figures::time(start.elapsed()).items(TRIPS);
-    expect(last == TRIPS);
-    figures
+    let do_all = |trips: i64| {
+        let start = Instant::now();
+        let (to, mut asked) = mpsc::channel::<i64>(1);
+        let (fro, mut answered) = mpsc::channel::<i64>(1);
+        let answering = runtime.spawn(async move {
+            for _ in 0..trips {
+                let got = asked.recv().await.unwrap();
+                fro.send(got).await.unwrap();
+            }
+        });
+        let asking = runtime.spawn(async move {
+            let mut last = 0;
+            for i in 1..=trips {
+                to.send(i).await.unwrap();
+                last = answered.recv().await.unwrap();
+            }
+            last
+        });
+        let last = runtime.block_on(asking).unwrap();
+        runtime.block_on(answering).unwrap();
+        let elapsed = start.elapsed();
+        expect(last == trips);
+        elapsed
+    };
+    do_all(TRIPS / 10);
+    Figures::time(do_all(TRIPS)).items(TRIPS)
 }
 
 fn fan_out(workers: usize) -> Figures {
     const WIDTH: i64 = 1_000;
     const ROUNDS: i64 = 200;
     let runtime = runtime(workers);
-    let before = counted();
-    let start = Instant::now();
-    let all = runtime.spawn(async {
-        let mut children = Vec::with_capacity(WIDTH as usize);
-        for _ in 0..ROUNDS {
-            children.extend((0..WIDTH).map(|_| tokio::spawn(async { count() })));
-            for child in children.drain(..) {
-                child.await.unwrap();
+    let do_all = |rounds: i64| {
+        let before = counted();
+        let start = Instant::now();
+        let all = runtime.spawn(async move {
+            let mut children = Vec::with_capacity(WIDTH as usize);
+            for _ in 0..rounds {
+                children.extend((0..WIDTH).map(|_| tokio::spawn(async { count() })));
+                for child in children.drain(..) {
+                    child.await.unwrap();
+                }
             }
-        }
-    });
-    runtime.block_on(all).unwrap();
-    let figures = Figures::time(start.elapsed()).items(ROUNDS * WIDTH);
-    expect(counted() - before == ROUNDS * WIDTH);
-    figures
+        });
+        runtime.block_on(all).unwrap();
+        let elapsed = start.elapsed();
+        expect(counted() - before == rounds * WIDTH);
+        elapsed
+    };
+    do_all(ROUNDS / 10);
+    Figures::time(do_all(ROUNDS)).items(ROUNDS * WIDTH)
 }
 
 /// Counts the end of a task that is cancelled.

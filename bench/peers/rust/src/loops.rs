@@ -55,6 +55,7 @@ impl<L: Loop> Problem for Looping<L> {
     type Output = ();
     const NAME: &'static str = L::NAME;
     const ITERATIONS: u32 = L::ITERATIONS;
+    const WORK: i64 = L::SIZE as i64;
     fn new() -> Looping<L> {
         Looping {
             values: vec![0; L::SIZE],
@@ -76,6 +77,9 @@ impl<L: Loop> Problem for Looping<L> {
     }
 }
 
+/// How many numbers are summed up and sorted.
+const SIZE: i64 = 10_000_000;
+
 pub struct Reduce {
     values: Vec<u32>,
     expected: u64,
@@ -89,8 +93,9 @@ impl Problem for Reduce {
     type Output = u64;
     const NAME: &'static str = "reduce";
     const ITERATIONS: u32 = 10;
+    const WORK: i64 = SIZE;
     fn new() -> Reduce {
-        let values: Vec<u32> = (0..10_000_000).map(mix).collect();
+        let values: Vec<u32> = (0..SIZE as u32).map(mix).collect();
         let expected = values.iter().fold(0u64, |sum, &x| sum.wrapping_add(square(x)));
         Reduce { values, expected }
     }
@@ -115,8 +120,9 @@ pub struct Sort {
 impl Problem for Sort {
     type Output = ();
     const NAME: &'static str = "sort";
+    const WORK: i64 = SIZE;
     fn new() -> Sort {
-        Sort { values: vec![0; 10_000_000] }
+        Sort { values: vec![0; SIZE as usize] }
     }
     fn reset(&mut self) {
         for (i, value) in self.values.iter_mut().enumerate() {

@@ -104,6 +104,7 @@ impl<const N: usize> Problem for Matmul<N> {
     type Output = ();
     const NAME: &'static str = if N == 1024 { "matmul1024" } else { "matmul2048" };
     const ITERATIONS: u32 = if N == 1024 { 3 } else { 1 };
+    const WORK: i64 = (N * N * N) as i64;
     fn new() -> Matmul<N> {
         Matmul {
             a: (0..N * N).map(|i| small(2 * i)).collect(),

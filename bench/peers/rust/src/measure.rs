@@ -87,6 +87,8 @@ pub trait Problem: Send + Sync {
     type Output: Send;
     const NAME: &'static str;
     const ITERATIONS: u32 = 1;
+    /// How many operations a run has, as the C++ problem says it.
+    const WORK: i64;
     fn new() -> Self;
     /// Before each run, not timed, where the run will be.
     fn reset(&mut self) {}
@@ -123,7 +125,13 @@ fn measure<P: Problem>(threads: usize, options: &Options) -> Figures {
                 if threads == 1 {
                     pin(options.round);
                 }
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                // Threads that wait run stolen work on their stacks, and deep trees need more than
+                // the usual 2 MiB.
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .stack_size(256 << 20)
+                    .build()
+                    .unwrap();
                 let mut time_once = || {
                     pool.install(|| problem.reset());
                     let start = Instant::now();
@@ -136,7 +144,7 @@ fn measure<P: Problem>(threads: usize, options: &Options) -> Figures {
                     time_once();
                 }
                 let total: Duration = (0..P::ITERATIONS).map(|_| time_once()).sum();
-                let figures = Figures::time(total / P::ITERATIONS);
+                let figures = Figures::time(total / P::ITERATIONS).work(P::WORK);
                 if options.rss {
                     figures.with("rss_mb", (memory("VmHWM:") - problem.bytes() as f64) / 1e6)
                 } else {

@@ -135,6 +135,7 @@ pub struct Uts<T>(PhantomData<T>);
 impl<T: Tree> Problem for Uts<T> {
     type Output = Count;
     const NAME: &'static str = T::NAME;
+    const WORK: i64 = T::EXPECTED.nodes as i64;
     fn new() -> Uts<T> {
         Uts(PhantomData)
     }
