@@ -196,6 +196,11 @@ bool pool_engine::acquire() noexcept {
   return true;
 }
 
+bool pool_engine::has_surplus() const noexcept {
+  // Relaxed: a hint.
+  return active_.load(std::memory_order_relaxed) > target_.load(std::memory_order_relaxed);
+}
+
 bool pool_engine::lower_surplus() noexcept {
   auto seen = active_.load(std::memory_order_relaxed);
   while (seen > target_.load(std::memory_order_relaxed)) {
@@ -330,11 +335,13 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       schedule_last(*pool.home_, thread, slot);
       return;
     }
-    if (slot.duty_ == duty::run && pool.lower_surplus()) {
-      slot.give_room(thread);
-      if (pool.give_back(slot, thread))
-        break;
-      continue;
+    if (slot.duty_ == duty::run && pool.has_surplus()) {
+      slot.give_room(thread); // before the pool may be taken for ended
+      if (pool.lower_surplus()) {
+        if (pool.give_back(slot, thread))
+          break;
+        continue;
+      }
     }
     if (slot.duty_ == duty::sweep && slot.takes_from_others()) {
       slot.give_room(thread);
