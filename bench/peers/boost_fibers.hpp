@@ -6,6 +6,7 @@
 #pragma once
 
 #include "face.hpp"
+#include "fiber_stack.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -23,7 +24,6 @@
 #include <boost/fiber/fixedsize_stack.hpp>
 #include <boost/fiber/mutex.hpp>
 #include <boost/fiber/operations.hpp>
-#include <malloc.h>
 
 namespace bench {
 
@@ -40,7 +40,8 @@ class boost_fibers {
   }
   template <class F>
   void post_from_job(F f) {
-    boost::fibers::fiber(boost::fibers::launch::post, std::allocator_arg, stack(), std::move(f))
+    boost::fibers::fiber(boost::fibers::launch::post, std::allocator_arg, fiber_stack(),
+                         std::move(f))
         .detach();
   }
   template <class F>
@@ -58,7 +59,7 @@ class boost_fibers {
       for (long round = 0; round < rounds; ++round) {
         children.clear();
         for (long i = 0; i < width; ++i)
-          children.emplace_back(boost::fibers::launch::post, std::allocator_arg, stack(), f);
+          children.emplace_back(boost::fibers::launch::post, std::allocator_arg, fiber_stack(), f);
         for (auto& child : children)
           child.join();
       }
@@ -115,15 +116,10 @@ class boost_fibers {
     std::atomic<long> count{0};
   };
 
-  /// As in fork_fibers.hpp.
-  static boost::fibers::fixedsize_stack stack() {
-    return boost::fibers::fixedsize_stack(64 * 1024);
-  }
-
   static channel& shared_jobs() {
     static channel& jobs = *new channel(1024); // the threads never end
     [[maybe_unused]] static const bool started = [] {
-      mallopt(M_TRIM_THRESHOLD, 1 << 30); // as there, for the whole program
+      keep_fiber_stacks();
       for (std::size_t i = 0; i < only_workers; ++i)
         std::thread(work, std::ref(jobs)).detach();
       return true;
@@ -133,7 +129,7 @@ class boost_fibers {
   static void work(channel& jobs) {
     boost::fibers::use_scheduling_algorithm<boost::fibers::algo::work_stealing>(only_workers, true);
     for (std::function<void()> job; jobs.pop(job) == boost::fibers::channel_op_status::success;)
-      boost::fibers::fiber(boost::fibers::launch::dispatch, std::allocator_arg, stack(),
+      boost::fibers::fiber(boost::fibers::launch::dispatch, std::allocator_arg, fiber_stack(),
                            std::move(job))
           .detach();
   }

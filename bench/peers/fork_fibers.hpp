@@ -4,6 +4,7 @@
 // which is the scheduler's default; asleep they would not hear of fibers to steal.
 #pragma once
 
+#include "fiber_stack.hpp"
 #include "fork_face.hpp"
 
 #include <cstddef>
@@ -18,10 +19,8 @@
 #include <boost/fiber/buffered_channel.hpp>
 #include <boost/fiber/condition_variable.hpp>
 #include <boost/fiber/fiber.hpp>
-#include <boost/fiber/fixedsize_stack.hpp>
 #include <boost/fiber/mutex.hpp>
 #include <boost/fiber/operations.hpp>
-#include <malloc.h>
 
 namespace bench {
 
@@ -33,9 +32,7 @@ class fork_fibers {
   static constexpr bool own_process = true; // the scheduler's threads are numbered once and for all
 
   explicit fork_fibers(int threads) {
-    // Keep the memory of stacks: giving it back and getting it again takes fifty times as long as a
-    // fork of fib16.
-    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    keep_fiber_stacks();
     const auto count = static_cast<std::uint32_t>(threads);
     for (std::uint32_t i = 1; i < count; ++i) {
       threads_.emplace_back([this, count] {
@@ -67,7 +64,7 @@ class fork_fibers {
   template <class F, class G>
   static auto both(const F& f, const G& g) {
     std::pair<decltype(f()), decltype(g())> results;
-    boost::fibers::fiber second(boost::fibers::launch::dispatch, std::allocator_arg, stack(),
+    boost::fibers::fiber second(boost::fibers::launch::dispatch, std::allocator_arg, fiber_stack(),
                                 [&] { results.second = g(); });
     results.first = f();
     second.join();
@@ -79,7 +76,7 @@ class fork_fibers {
     std::vector<boost::fibers::fiber> others;
     others.reserve(count - 1);
     for (std::size_t i = 1; i < count; ++i)
-      others.emplace_back(boost::fibers::launch::dispatch, std::allocator_arg, stack(),
+      others.emplace_back(boost::fibers::launch::dispatch, std::allocator_arg, fiber_stack(),
                           [&f, i, &result = results[i]] { result = f(i); });
     results[0] = f(0);
     for (auto& each : others)
@@ -98,7 +95,7 @@ class fork_fibers {
     std::vector<boost::fibers::fiber> stages;
     for (std::size_t s = 0; s < Stream::stages; ++s) {
       stages.emplace_back(
-          boost::fibers::launch::post, std::allocator_arg, stack(), [&stream, &channels, s] {
+          boost::fibers::launch::post, std::allocator_arg, fiber_stack(), [&stream, &channels, s] {
             for (std::size_t i = 0; i < Stream::items; ++i)
               channels[s]->push(
                   stream.stage(s, s == 0 ? stream.source(i) : channels[s - 1]->value_pop()));
@@ -111,12 +108,6 @@ class fork_fibers {
   }
 
  private:
-  /// Half of the usual size: malloc takes the usual one from the kernel and gives it back each
-  /// time.
-  static boost::fibers::fixedsize_stack stack() {
-    return boost::fibers::fixedsize_stack(64 * 1024);
-  }
-
   boost::fibers::mutex mutex_;
   boost::fibers::condition_variable end_;
   bool ended_ = false; // guarded by the mutex
