@@ -7,9 +7,8 @@ A program (bench/peers/build makes them) lists what it can by --list, says its c
 as Google Benchmark's JSON has them. They are put into a file whose context is that of RESULTS.json, of the same
 machine and session, with the programs' compilers. The order is random, and each run has a process of its own, so that
 what one leaves behind does not meet the next. Programs that do not exist are passed over. What a program cannot do on
-this machine, it says and ends with status 3: that is printed and left out, as is what kills it. A wrong result
-ends everything. With --rss, runs that report no memory are
-left out.
+this machine, it says and ends with status 3: that is printed and left out, as is what kills it. A wrong result ends
+everything. With --rss, runs that report no memory are left out.
 """
 import argparse
 import json

@@ -108,7 +108,7 @@ class Comparisons(TestWithFiles):
     def test_statuses_of_the_script(self):
         old = self.write("old.json", runs("fib36/weir-functions/1", STEADY))
         new = self.write("new.json", runs("fib36/weir-functions/1", SLOWER))
-        other = self.write("other.json", runs("fib36/weir-functions/1", SLOWER), cpu="another")
+        other = self.write("other.json", runs("fib36/weir-functions/1", SLOWER), host_name="there")
         statuses = [subprocess.run([sys.executable, compare.__file__, old, file], capture_output=True).returncode
                     for file in (old, new, other)]
         self.assertEqual(statuses, [0, 1, 2])

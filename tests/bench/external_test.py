@@ -49,7 +49,8 @@ class External(TestWithFiles):
 
     def test_what_kills_a_program_is_left_out_and_said(self):
         with open(self.path("dying"), "w", encoding="utf-8") as file:
-            file.write("#!/bin/sh\ncase \"$*\" in\n--list) echo deep/x ;;\n--compiler) echo x 1 ;;\n*) kill -ABRT $$ ;;\nesac\n")
+            file.write("#!/bin/sh\ncase \"$*\" in\n--list) echo deep/x ;;\n--compiler) echo x 1 ;;\n"
+                       "*) kill -ABRT $$ ;;\nesac\n")
         os.chmod(self.path("dying"), 0o755)
         like, into = self.write("like.json", runs("sort/weir-functions/2", [3])), self.path("other.json")
         done = self.run_script("--like", like, "--into", into, self.path("dying"))

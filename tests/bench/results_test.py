@@ -88,16 +88,11 @@ class Refusals(TestWithFiles):
 
     def test_other_contexts(self):
         for key, value in (("compiler", "clang++ 19"), ("build_type", "debug"), ("cpu", "Another CPU"), ("num_cpus", 8),
-                           ("flags", "-O0")):
+                           ("host_name", "there"), ("flags", "-O0")):
             with self.subTest(key):
                 a = self.write("a.json", runs("fib36/serial/1", [1]))
                 b = self.write("b.json", runs("sort/serial/1", [1]), **{key: value})
                 self.assert_refused([a, b], "a.json", "b.json", results.SAME[key], str(value))
-
-    def test_another_host_name_is_a_warning(self):
-        a = self.write("a.json", runs("fib36/serial/1", [1]))
-        b = self.write("b.json", runs("sort/serial/1", [1]), host_name="there")
-        self.assertTrue(any("there" in warning for warning in Results([a, b]).warnings()))
 
     def test_other_work_in_a_round(self):
         a = self.write("a.json", runs("for_tiny/serial/1", [1], iterations=10))

@@ -10,8 +10,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 CONTEXT = {"date": "2026-01-02T03:04:05+00:00", "host_name": "here", "executable": "fork", "num_cpus": 2,
            "mhz_per_cpu": 2000, "cpu_scaling_enabled": False, "caches": [], "load_avg": [0.1, 0.1, 0.1],
-           "library_build_type": "release", "compiler": "g++ 12.2.0", "build_type": "release", "flags": "-O3", "cpu": "A CPU",
-           "command": "bench/run --quick"}
+           "library_build_type": "release", "compiler": "g++ 12.2.0", "build_type": "release", "flags": "-O3",
+           "cpu": "A CPU", "command": "bench/run --quick"}
 
 
 def runs(name, values, iterations=1, unit="ms", **counters):
