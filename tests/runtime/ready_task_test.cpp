@@ -5,11 +5,13 @@
 #include <weir/weir.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -158,13 +160,17 @@ TEST_CASE("recursions with ready leaves give the right result", "[task][fork]") 
 
 TEST_CASE("awaiting a ready task is a cancellation point", "[task][cancel]") {
   weir::runtime rt({.workers = 1});
+  std::atomic<bool> started{false};
   bool went_on = false;
-  auto stopped = rt.submit([&went_on](weir::inplace_stop_token token) -> weir::task<> {
+  // No co_await before the one in question: each is a cancellation point.
+  auto stopped = rt.submit([&](weir::inplace_stop_token token) -> weir::task<> {
+    started = true;
     while (!token.stop_requested())
-      co_await weir::yield();
+      std::this_thread::yield();
     (void)co_await make_ready_task(1);
     went_on = true;
   });
+  test::eventually([&] { return started.load(); });
   stopped.request_stop();
   CHECK_THROWS_AS(stopped.get(), weir::task_cancelled);
   CHECK(!went_on);
