@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "scheduler.hpp"
 
+#include <weir/detail/fork_loop.hpp>
 #include <weir/detail/fork_stack.hpp>
 #include <weir/detail/forked_tasks.hpp>
 #include <weir/error.hpp>
@@ -68,6 +69,17 @@ bool fork_stack::push_coroutine_slow(fork_slot::run_function run, void* data, bo
   return true;
 }
 
+fork_start fork_stack::push_piece(fork_loop& loop, loop_piece piece) noexcept {
+  if (stop_requested())
+    return fork_start::stopped;
+  if (slots_ == nullptr || top_ >= bottom_ + capacity)
+    return fork_start::full;
+  top_->first.store(piece.first, relaxed);
+  top_->last.store(piece.last, relaxed);
+  push_public(nullptr, &loop);
+  return fork_start::forked;
+}
+
 void fork_stack::push_public(fork_slot::run_function run, void* data) noexcept {
   top_->run.store(run, relaxed);
   top_->data.store(data, relaxed);
@@ -94,8 +106,8 @@ void fork_stack::publish() noexcept {
       continue;
     slot.scope.store(task, relaxed);
     slot.context.store(context, relaxed);
-    slot.thief.store(nullptr, relaxed);
-    slot.state.store(fork_slot::pending, relaxed);
+    slot.progress.thief.store(nullptr, relaxed);
+    slot.progress.state.store(fork_progress::pending, relaxed);
   }
   const auto fresh = count - split(seen);
   // Seq_cst: a release of the slots and of what they point to, for the acquire in steal; and W1's
@@ -189,16 +201,36 @@ fork_end fork_stack::pop_slow() noexcept {
   const fork_end how = take_back();
   if (how != fork_end::stolen)
     return how;
-  const auto outcome = wait(*top_);
+  fork_slot& slot = *top_++; // kept meanwhile: the thief writes to it
+  const auto outcome = wait(slot.progress);
+  --top_;
   forget_stolen();
-  return outcome;
+  return outcome == fork_progress::dropped ? fork_end::dropped : fork_end::stolen;
 }
 
-fork_end fork_stack::pop_coroutine_slow() noexcept {
+fork_end fork_stack::pop_without_wait() noexcept {
   const fork_end how = take_back();
   if (how == fork_end::stolen)
     forget_stolen();
   return how;
+}
+
+fork_end fork_stack::pop_piece(loop_piece& piece) noexcept {
+  const fork_slot& slot = *(top_ - 1);
+  piece = {slot.first.load(relaxed), slot.last.load(relaxed)};
+  return pop() ? fork_end::untouched : pop_without_wait();
+}
+
+bool fork_stack::take_rest(stolen_fork& taken) noexcept {
+  while (top_ != bottom_) {
+    fork_slot& slot = *(top_ - 1);
+    taken = {nullptr, slot.data.load(relaxed), slot.scope.load(relaxed), slot.context.load(relaxed),
+             &slot, {}};
+    // No task runs here of which somebody could have requested stop.
+    if (pop_piece(taken.piece) != fork_end::stolen)
+      return true;
+  }
+  return false;
 }
 
 bool fork_stack::steal(stolen_fork& taken) noexcept {
@@ -207,7 +239,8 @@ bool fork_stack::steal(stolen_fork& taken) noexcept {
   while (tail(seen) < split(seen)) {
     fork_slot& slot = slots_[tail(seen)];
     taken = {slot.run.load(relaxed), slot.data.load(relaxed), slot.scope.load(relaxed),
-             slot.context.load(relaxed), &slot};
+             slot.context.load(relaxed), &slot,
+             {slot.first.load(relaxed), slot.last.load(relaxed)}};
     // Seq_cst: F2; a release, so that the slot was read before; pairs with set_hints.
     if (!word_.compare_exchange_weak(seen, seen + 1, std::memory_order_seq_cst,
                                      std::memory_order_acquire))
@@ -219,38 +252,62 @@ bool fork_stack::steal(stolen_fork& taken) noexcept {
   return false;
 }
 
-void stolen_fork::execute(thread_state& thread, fork_stack& thief) const noexcept {
+void fork_progress::end(std::uint32_t outcome) noexcept {
+  // Acquire-release: pairs with the owner's load and exchange in wait; the results are seen.
+  if (state.exchange(outcome, std::memory_order_acq_rel) == waited_for)
+    sync::futex_wake_one(state);
+}
+
+void fork_progress::call_for_help() noexcept {
+  std::uint32_t seen = waited_for;
+  // Seq_cst, also on failure: comes after the publication of what may be helped with, and pairs
+  // with park, which says that it waits and then looks for that.
+  if (state.compare_exchange_strong(seen, pending, std::memory_order_seq_cst))
+    sync::futex_wake_one(state);
+}
+
+void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) const noexcept {
   if (fork_stack::is_coroutine(data)) {
     run(data, thread);
     return;
   }
+  auto* const loop = run == nullptr ? static_cast<fork_loop*>(data) : nullptr;
+  fork_progress& progress = loop != nullptr ? loop->progress() : slot->progress;
   // Release: pairs with help, so that a stack which was made meanwhile is seen as it is.
-  slot->thief.store(&thief, std::memory_order_release);
-  std::uint32_t outcome = fork_slot::dropped;
+  progress.thief.store(&thief, std::memory_order_release);
+  std::uint32_t outcome = fork_progress::dropped;
+  std::size_t share = piece.size();
   if (scope == nullptr || !scope->stop_requested()) {
     const auto scope_before = std::exchange(thread.fork_scope, scope);
     const auto ambient_before = std::exchange(thread.ambient, context);
-    run(data, thread);
+    if (loop != nullptr)
+      share = loop->run_stolen(thief, piece, on);
+    else
+      run(data, thread);
     thread.ambient = ambient_before;
     thread.fork_scope = scope_before;
-    outcome = fork_slot::done;
+    outcome = fork_progress::done;
   }
-  // Acquire-release: pairs with the owner's load and exchange in wait; the results are seen. The
-  // slot outlives the fork, as the owner's runtime does; what `data` points to does not.
-  if (slot->state.exchange(outcome, std::memory_order_acq_rel) == fork_slot::waited_for)
-    sync::futex_wake_one(slot->state);
+  // The slot outlives the fork, as the owner's runtime does; what `data` points to does not.
+  if (loop != nullptr)
+    loop->let_go(share, outcome);
+  else
+    progress.end(outcome);
 }
 
-bool fork_stack::help(const fork_slot& slot, thread_state& thread) noexcept {
+bool fork_stack::may_help(thread_state& thread) const noexcept {
   // Helping nests on the native stack, and leaves half of it.
   if (thread.stack_limit == UINTPTR_MAX)
     learn_stack_limit(thread);
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  if (thread.stack_bottom == 0 || native_top_ - here > (native_top_ - thread.stack_bottom) / 2)
-    return false;
+  return thread.stack_bottom != 0 &&
+         native_top_ - here <= (native_top_ - thread.stack_bottom) / 2;
+}
+
+bool fork_stack::help(const fork_progress& progress, thread_state& thread) noexcept {
   stolen_fork taken;
   // First the thief itself: what it has forked is part of what is waited for.
-  fork_stack* const thief = slot.thief.load(std::memory_order_acquire); // pairs with execute
+  fork_stack* const thief = progress.thief.load(std::memory_order_acquire); // pairs with execute
   if ((thief == nullptr || !thief->steal(taken)) && !home_->steal_fork(*this, next_victim_, taken))
     return false;
   bump(stolen_);
@@ -267,51 +324,57 @@ bool fork_stack::help(const fork_slot& slot, thread_state& thread) noexcept {
   return true;
 }
 
-fork_end fork_stack::wait(fork_slot& slot) noexcept {
+std::uint32_t fork_stack::wait(fork_progress& progress) noexcept {
   thread_state& thread = *thread_;
   if (job* const chained = std::exchange(thread.chain, nullptr))
     schedule(*thread.home, thread, *chained); // others may run it meanwhile
-  top_ = &slot + 1;                           // the thief writes to it
   // Everything up to here has been stolen.
   floor_.store(top_, relaxed);
   guard_.store(nullptr, relaxed);
+  const bool helps = may_help(thread);
   const auto spin = home_->options().spin;
   std::optional<sync::time_point> until;
-  std::uint32_t seen = 0;
-  // Acquire: pairs with the exchange in execute.
-  while ((seen = slot.state.load(std::memory_order_acquire)) == fork_slot::pending) {
-    if (help(slot, thread)) {
+  for (;;) {
+    // Acquire: pairs with the exchange in fork_progress::end.
+    const auto seen = progress.state.load(std::memory_order_acquire);
+    if (seen != fork_progress::pending)
+      return seen;
+    if (helps && help(progress, thread)) {
       until.reset();
       continue;
     }
-    for (int i = 0; i < 32 && slot.state.load(relaxed) == fork_slot::pending; ++i)
+    for (int i = 0; i < 32 && progress.state.load(relaxed) == fork_progress::pending; ++i)
       sync::relax();
-    if (spin.count() != 0 && !until)
+    if (spin.count() != 0 && !until) {
       until = sync::now() + spin;
-    else if (spin.count() == 0 || sync::now() >= *until) {
-      park(slot, thread);
-      seen = slot.state.load(std::memory_order_acquire); // as above
-      break;
+    } else if (spin.count() == 0 || sync::now() >= *until) {
+      park(progress, thread, helps);
+      until.reset();
     }
   }
-  top_ = &slot;
-  return seen == fork_slot::dropped ? fork_end::dropped : fork_end::stolen;
 }
 
-void fork_stack::park(fork_slot& slot, thread_state& thread) noexcept {
+void fork_stack::park(fork_progress& progress, thread_state& thread, bool helps) noexcept {
+  std::uint32_t seen = fork_progress::pending;
+  // Seq_cst: pairs with the exchange in fork_progress::end, which either sees this and wakes, or
+  // came before; and with call_for_help.
+  if (!progress.state.compare_exchange_strong(seen, fork_progress::waited_for,
+                                              std::memory_order_seq_cst))
+    return;
+  if (helps && home_->has_public_fork_beside(*this)) {
+    seen = fork_progress::waited_for;
+    // Relaxed: the next look at the state decides.
+    (void)progress.state.compare_exchange_strong(seen, fork_progress::pending, relaxed);
+    return;
+  }
   // Another worker stands in, so that neither tasks nor forks wait for this thread's return. Also
   // if it is a guest here: then for its own runtime.
   worker* const self = thread.self;
   if (self != nullptr)
     self->enter_blocking();
-  std::uint32_t seen = fork_slot::pending;
-  // Acquire-release: pairs with the exchange in execute, which either sees this and wakes, or came
-  // before.
-  if (slot.state.compare_exchange_strong(seen, fork_slot::waited_for, std::memory_order_acq_rel,
-                                         std::memory_order_acquire)) {
-    while (slot.state.load(std::memory_order_acquire) == fork_slot::waited_for)
-      sync::futex_wait(slot.state, fork_slot::waited_for);
-  }
+  // Acquire: as in wait.
+  while (progress.state.load(std::memory_order_acquire) == fork_progress::waited_for)
+    sync::futex_wait(progress.state, fork_progress::waited_for);
   if (self != nullptr)
     self->leave_blocking();
 }

@@ -77,7 +77,7 @@ void forked_tasks::run_stolen(void* data, thread_state& thread) noexcept {
 
 void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexcept {
   fork_stack& forks = *this_forks;
-  auto how = ran ? fork_end::stolen : forks.pop_coroutine_slow();
+  auto how = ran ? fork_end::stolen : forks.pop_without_wait();
   for (;;) {
     if (how != fork_end::stolen) {
       if (how == fork_end::dropped)
@@ -109,7 +109,7 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
     if (++index == types_->count)
       return;
     ran = false;
-    how = forks.pop() ? fork_end::untouched : forks.pop_coroutine_slow();
+    how = forks.pop() ? fork_end::untouched : forks.pop_without_wait();
   }
 }
 

@@ -106,8 +106,13 @@ bool worker::work() noexcept {
       if (f)
         continue;
       f = take_injected();
+      if (f)
+        continue;
+      f = take_rest();
     }
     if (workers.has_surplus()) {
+      while (const auto rest = take_rest())
+        execute(rest);
       hand_over(); // E2; and a search looks at other workers' queues only
       if (!workers.keeps_place(*this))
         break;
@@ -146,6 +151,8 @@ worker::found worker::take_at_beat() noexcept {
     const found due = take_due();
     // The next call comes here again as long as a streak of due timers lasts.
     until_beat_ = due_left_ != 0 ? 1 : beat;
+    if (!due && counters_.run.load(std::memory_order_relaxed) - left_loop_at_ >= beat)
+      return take_rest(); // others may have come ever since
     return due;
   }
   }
@@ -168,6 +175,20 @@ bool worker::others_wait() noexcept {
   patience_ = 0;
   until_beat_ = 2;
   return true;
+}
+
+bool worker::should_leave_loop() noexcept {
+  // A worker that is about to give up its place finishes what it has begun.
+  if (owner_.workers().has_surplus() || !others_wait())
+    return false;
+  left_loop_at_ = counters_.run.load(std::memory_order_relaxed); // its own
+  return true;
+}
+
+worker::found worker::take_rest() noexcept {
+  if (!forks_.take_rest(stolen_fork_.taken))
+    return {};
+  return {&stolen_fork_, {}};
 }
 
 worker::found worker::take_local() noexcept {
@@ -239,7 +260,7 @@ worker::found worker::take_injected() noexcept {
 
 void worker::stolen_job::run_stolen(job& self, thread_state& thread) noexcept {
   const stolen_fork taken = static_cast<stolen_job&>(self).taken;
-  taken.execute(thread, thread.self->forks_);
+  taken.execute(thread, thread.self->forks_, thread.self);
 }
 
 worker::found worker::steal_fork_of(fork_stack& victim) noexcept {

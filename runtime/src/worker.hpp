@@ -81,6 +81,8 @@ class worker {
   /// Whether other work waits for this worker, which it then takes next. For a job that has used up
   /// its fork budget.
   [[nodiscard]] bool others_wait() noexcept;
+  /// L3: whether to leave the rest of a loop's piece, which must then be done.
+  [[nodiscard]] bool should_leave_loop() noexcept;
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
   /// `std::bad_alloc` if there is no memory for that.
   void spawn(job& j);
@@ -150,6 +152,8 @@ class worker {
   void execute(found f) noexcept;
   [[nodiscard]] found take_local() noexcept;
   [[nodiscard]] found take_injected() noexcept;
+  /// L3: what this worker has left of a loop.
+  [[nodiscard]] found take_rest() noexcept;
   [[nodiscard]] found take_at_beat() noexcept;
   [[nodiscard]] found take_due() noexcept;
   [[nodiscard]] found take_any_due() noexcept;
@@ -184,6 +188,8 @@ class worker {
   std::uint32_t until_beat_ = beat;
   std::uint32_t patience_ = 0;
   std::uint32_t streak_ = 0;
+  // How many jobs had run when this worker left a loop.
+  std::uint64_t left_loop_at_ = 0;
   // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks
   // too.
   std::uint32_t blocking_depth_ = 1;

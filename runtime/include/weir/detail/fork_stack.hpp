@@ -32,17 +32,30 @@
 
 namespace weir::detail {
 
+class fork_loop;
 class fork_stack;
 
-/// A fork. Fields are relaxed: the stack's word orders them (F2).
-struct alignas(64) fork_slot {
-  using run_function = void (*)(void* data, thread_state& thread) noexcept;
-
+/// What a thread waits for whose fork was stolen.
+struct fork_progress {
   // What `state` says.
   static constexpr std::uint32_t pending = 0;
   static constexpr std::uint32_t waited_for = 1;
   static constexpr std::uint32_t done = 2;
   static constexpr std::uint32_t dropped = 3;
+
+  sync::atomic<std::uint32_t> state{pending};
+  // Written by the thief: whom the owner may help meanwhile.
+  sync::atomic<fork_stack*> thief{nullptr};
+
+  /// By the thief, whose last touch it is: the owner goes on.
+  void end(std::uint32_t outcome) noexcept;
+  /// By the thief: an owner that sleeps looks again for what it may help with.
+  void call_for_help() noexcept;
+};
+
+/// A fork. Fields are relaxed: the stack's word orders them (F2).
+struct alignas(64) fork_slot {
+  using run_function = void (*)(void* data, thread_state& thread) noexcept;
 
   // Written by every fork.
   sync::atomic<run_function> run;
@@ -50,21 +63,34 @@ struct alignas(64) fork_slot {
   // Written when the fork becomes public.
   sync::atomic<task_scope*> scope;
   sync::atomic<context_node*> context;
-  sync::atomic<std::uint32_t> state;
-  // Written by the thief: whom the owner may help meanwhile.
-  sync::atomic<fork_stack*> thief;
+  fork_progress progress;
+  // Of a piece of a loop, whose `run` is null.
+  sync::atomic<std::size_t> first;
+  sync::atomic<std::size_t> last;
+};
+static_assert(sizeof(fork_slot) == 64);
+
+/// Elements [first, last) of a loop.
+struct loop_piece {
+  std::size_t first = 0;
+  std::size_t last = 0;
+  [[nodiscard]] std::size_t size() const noexcept { return last - first; }
 };
 
 /// What a thief has taken.
 struct stolen_fork {
-  fork_slot::run_function run = nullptr;
+  fork_slot::run_function run = nullptr; ///< null: a piece of the loop that `data` is
   void* data = nullptr;
   task_scope* scope = nullptr;
   context_node* context = nullptr;
   fork_slot* slot = nullptr;
+  loop_piece piece;
 
   /// Runs it on this thread, whose own forks are all joined or stolen, and says so to the owner.
-  WEIR_API void execute(thread_state& thread, fork_stack& thief) const noexcept;
+  /// \param on the worker in whose loop this is: there a piece of a loop gives way to other work.
+  /// Null inside of a task.
+  WEIR_API void execute(thread_state& thread, fork_stack& thief,
+                        worker* on = nullptr) const noexcept;
 };
 
 /// What has become of a fork whose parent joins it.
@@ -123,8 +149,16 @@ class WEIR_API fork_stack {
   [[nodiscard]] bool push_coroutine_slow(fork_slot::run_function run, void* data,
                                          bool first) noexcept;
 
+  /// Forks a piece of `loop` and makes it public. Its owner does not wait for it, but for the loop.
+  [[nodiscard]] fork_start push_piece(fork_loop& loop, loop_piece piece) noexcept;
+  /// The newest fork, which is a piece of a loop, if nobody has taken it.
+  [[nodiscard]] fork_end pop_piece(loop_piece& piece) noexcept;
+  /// For a worker's loop: the newest piece that was left there to make way for other work. \return
+  /// false if there is none.
+  [[nodiscard]] bool take_rest(stolen_fork& taken) noexcept;
+
   /// Joins the newest fork. \return whether it is simply there: the parent runs it. Otherwise
-  /// pop_slow() or pop_coroutine_slow() must be called.
+  /// pop_slow() or pop_without_wait() must be called.
   [[nodiscard, gnu::always_inline]] bool pop() noexcept { return pop(top_ - 1); }
   /// The same by one who knows which slot that is. Not to be read back: each load of the top would
   /// wait for the store just before, and a recursion would run at the pace of that chain.
@@ -135,8 +169,12 @@ class WEIR_API fork_stack {
   }
   /// For a function. If it was stolen, waits until the thief has run it.
   [[nodiscard]] fork_end pop_slow() noexcept;
-  /// For a coroutine: does not wait.
-  [[nodiscard]] fork_end pop_coroutine_slow() noexcept;
+  /// For a coroutine or a piece of a loop: does not wait.
+  [[nodiscard]] fork_end pop_without_wait() noexcept;
+
+  /// Waits until thieves have brought it to an end, and helps them meanwhile. For a thread whose
+  /// own forks have all been stolen. \return how it has ended.
+  std::uint32_t wait(fork_progress& progress) noexcept;
 
   /// Whether it is worthwhile to fork now: nothing is public, or workers are idle, or stop was
   /// requested. Costs a load and a compare.
@@ -225,9 +263,9 @@ class WEIR_API fork_stack {
   void publish() noexcept;
   void set_hints() noexcept;
   [[nodiscard]] bool stop_requested() const noexcept;
-  [[nodiscard]] fork_end wait(fork_slot& slot) noexcept;
-  [[nodiscard]] bool help(const fork_slot& slot, thread_state& thread) noexcept;
-  void park(fork_slot& slot, thread_state& thread) noexcept;
+  [[nodiscard]] bool may_help(thread_state& thread) const noexcept;
+  [[nodiscard]] bool help(const fork_progress& progress, thread_state& thread) noexcept;
+  void park(fork_progress& progress, thread_state& thread, bool helps) noexcept;
 
   // Owner only.
   fork_slot* top_ = nullptr;

@@ -9,6 +9,7 @@
 /// whatever the bodies cost.
 #pragma once
 
+#include <weir/detail/fork_loop.hpp>
 #include <weir/fork_join.hpp>
 #include <weir/grain.hpp>
 
@@ -34,10 +35,11 @@ class pieces {
 
   /// Whether `left` elements may be divided.
   [[nodiscard]] bool divisible(std::size_t left) const noexcept { return left > least_; }
-  /// Of how many elements the next piece is, if `left` are divisible. Small beside what is left, so
-  /// that a piece of costly bodies does not hold up the others; large enough for an inner loop.
-  [[nodiscard]] std::size_t next(std::size_t left) const noexcept {
-    return std::clamp(left / 64, least_, most_);
+  /// How many elements are gone through next, if `left` are divisible. Few beside what is left, so
+  /// that costly bodies do not hold up the others; enough for an inner loop. No more than `limit`,
+  /// unless that divides what belongs together.
+  [[nodiscard]] std::size_t next(std::size_t left, std::size_t limit = SIZE_MAX) const noexcept {
+    return std::clamp(std::min(left / 64, limit), least_, most_);
   }
   /// Of how many the front half is: whole pieces if their size is given.
   [[nodiscard]] std::size_t half(std::size_t left) const noexcept {
@@ -49,26 +51,50 @@ class pieces {
   std::size_t most_ = 2048;
 };
 
-/// Calls `run(first, count)` for pieces of [first, last).
 template <class Run>
-[[gnu::noinline]] void run_part(const Run& run, std::size_t first, std::size_t last,
-                                const pieces& sizes) {
-  const fork_stack& forks = *this_forks;
-  for (std::size_t left = last - first; left != 0; left = last - first) {
-    if (!sizes.divisible(left)) {
-      run(first, left);
-      return;
+class range_loop final : public fork_loop {
+ public:
+  range_loop(const Run& run, const pieces& sizes) noexcept : run_(run), sizes_(sizes) {}
+  using fork_loop::run;
+
+ private:
+  loop_piece run_piece(fork_stack& forks, loop_piece piece,
+                       loop_watch* watch) noexcept override {
+    const std::size_t begin = piece.first;
+    try {
+      while (piece.size() != 0) {
+        std::size_t count = piece.size();
+        if (sizes_.divisible(count)) {
+          if (forks.hungry()) [[unlikely]] {
+            if (cut_off(forks, piece, piece.first + sizes_.half(count)))
+              continue;
+          }
+          count = watch == nullptr ? sizes_.next(count) : sizes_.next(count, watch->most());
+        }
+        const std::size_t first = piece.first;
+        piece.first += count;
+        run_(first, count);
+        if (watch != nullptr && watch->due(count))
+          break;
+      }
+    } catch (...) {
+      failed(begin);
+      piece.first = piece.last;
     }
-    if (forks.hungry()) [[unlikely]] {
-      const std::size_t middle = first + sizes.half(left);
-      weir::fork_join([&] { run_part(run, first, middle, sizes); },
-                      [&] { run_part(run, middle, last, sizes); });
-      return;
-    }
-    const std::size_t count = sizes.next(left);
-    run(first, count);
-    first += count;
+    return piece;
   }
+
+  const Run& run_;
+  const pieces& sizes_;
+};
+
+/// Calls `run(first, count)` for parts of [first, last).
+template <class Run>
+void run_part(const Run& run, std::size_t first, std::size_t last, const pieces& sizes) {
+  if (sizes.divisible(last - first))
+    range_loop<Run>(run, sizes).run({first, last});
+  else if (first != last)
+    run(first, last - first);
 }
 
 /// An integer as the iterator of a range of integers.
