@@ -224,8 +224,12 @@ fork_end fork_stack::pop_piece(loop_piece& piece) noexcept {
 bool fork_stack::take_rest(stolen_fork& taken) noexcept {
   while (top_ != bottom_) {
     fork_slot& slot = *(top_ - 1);
-    taken = {nullptr, slot.data.load(relaxed), slot.scope.load(relaxed), slot.context.load(relaxed),
-             &slot, {}};
+    taken = {nullptr,
+             slot.data.load(relaxed),
+             slot.scope.load(relaxed),
+             slot.context.load(relaxed),
+             &slot,
+             {}};
     // No task runs here of which somebody could have requested stop.
     if (pop_piece(taken.piece) != fork_end::stolen)
       return true;
@@ -238,8 +242,11 @@ bool fork_stack::steal(stolen_fork& taken) noexcept {
   auto seen = word_.load(std::memory_order_acquire);
   while (tail(seen) < split(seen)) {
     fork_slot& slot = slots_[tail(seen)];
-    taken = {slot.run.load(relaxed), slot.data.load(relaxed), slot.scope.load(relaxed),
-             slot.context.load(relaxed), &slot,
+    taken = {slot.run.load(relaxed),
+             slot.data.load(relaxed),
+             slot.scope.load(relaxed),
+             slot.context.load(relaxed),
+             &slot,
              {slot.first.load(relaxed), slot.last.load(relaxed)}};
     // Seq_cst: F2; a release, so that the slot was read before; pairs with set_hints.
     if (!word_.compare_exchange_weak(seen, seen + 1, std::memory_order_seq_cst,
@@ -300,8 +307,7 @@ bool fork_stack::may_help(thread_state& thread) const noexcept {
   if (thread.stack_limit == UINTPTR_MAX)
     learn_stack_limit(thread);
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  return thread.stack_bottom != 0 &&
-         native_top_ - here <= (native_top_ - thread.stack_bottom) / 2;
+  return thread.stack_bottom != 0 && native_top_ - here <= (native_top_ - thread.stack_bottom) / 2;
 }
 
 bool fork_stack::help(const fork_progress& progress, thread_state& thread) noexcept {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -26,17 +27,28 @@ constexpr int elements = 1 << 16;
 
 constinit weir::context_key<int> request;
 
-/// A thread that posts tasks, one after the other, as long as this lives.
+/// A thread that posts tasks, which fork, one after the other, as long as this lives.
 class poster {
  public:
-  explicit poster(weir::runtime& rt) : thread_([this, &rt](const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      const auto before = ran_.load();
-      rt.post([this] { ++ran_; });
-      while (ran_.load() == before)
-        std::this_thread::yield();
-    }
-  }) {}
+  explicit poster(weir::runtime& rt)
+      : thread_([this, &rt](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            const auto before = ran_.load();
+            rt.post([this] {
+              std::atomic<int> sum{0};
+              weir::parallel_for(0, 4, [&](int i) { sum += i; });
+              // To block makes all forks of the thread public, those below too; they stay what they
+              // were.
+              for (int i = 0; i < 2; ++i)
+                weir::fork_join([&] { weir::blocking([&] { ++sum; }); }, [&] { --sum; });
+              ran_ += sum == 6 ? 1 : 1'000'000;
+            });
+            while (ran_.load() == before)
+              std::this_thread::yield();
+          }
+        }) {}
+  /// Whether all of them have seen their own forks.
+  [[nodiscard]] bool good() const { return ran_ < 1'000'000; }
 
  private:
   std::atomic<std::uint64_t> ran_{0};
@@ -142,7 +154,7 @@ TEST_CASE("what is left of a loop keeps its request context", "[parallel_for][co
       for (int i = 1; i <= 4; ++i) {
         rt.submit([&faults, i] {
             const weir::context_scope set(request, i);
-            for (int round = 0; round < test::rounds(50); ++round) {
+            for (int round = 0; round < test::rounds(500); ++round) {
               weir::parallel_for(0, 1000, [&](int) {
                 const int* const seen = request.get();
                 faults.check(seen != nullptr && *seen == i);
@@ -150,6 +162,7 @@ TEST_CASE("what is left of a loop keeps its request context", "[parallel_for][co
             }
           }).get();
       }
+      CHECK(tasks.good());
     }
     CHECK(faults.count() == 0);
   }
@@ -176,6 +189,67 @@ TEST_CASE("a loop that is stopped drops what a worker has left of it", "[paralle
     stopped = true;
     CHECK_THROWS_AS(loop.get(), weir::task_cancelled);
     CHECK(calls < elements);
+  }
+}
+
+TEST_CASE("a stolen piece of a loop that was stopped meanwhile is dropped", "[parallel_for]") {
+  weir::runtime rt{{.workers = 2}};
+  test::gate door;
+  std::atomic<bool> blocked{false};
+  rt.post([&] {
+    blocked = true;
+    door.pass();
+  });
+  test::eventually([&] { return blocked.load(); });
+  std::atomic<int> calls{0};
+  auto loop = rt.submit([&] {
+    weir::parallel_for(
+        0, 2,
+        [&](int) {
+          ++calls;
+          test::eventually([&] { return rt.stats().total.stolen_forks != 0; });
+        },
+        weir::grain(1));
+  });
+  test::eventually([&] { return calls != 0; });
+  CHECK(loop.request_stop());
+  door.open();
+  // The owner itself has nothing left at which it could see the request.
+  CHECK_THROWS_AS(loop.get(), weir::task_cancelled);
+  CHECK(calls == 1);
+}
+
+TEST_CASE("of a loop's exceptions the first in the range is thrown", "[parallel_for]") {
+  for (const bool front_first : {false, true}) {
+    weir::runtime rt{{.workers = 1}};
+    const auto owner = std::this_thread::get_id();
+    std::atomic<int> entered{0};
+    std::atomic<bool> thrown{false};
+    try {
+      weir::parallel_for(
+          rt, 0, 2,
+          [&](int i) {
+            const bool front = std::this_thread::get_id() == owner;
+            ++entered;
+            test::eventually([&] { return entered == 2; });
+            struct told {
+              ~told() { flag = true; }
+              std::atomic<bool>& flag;
+            };
+            if (front != front_first) {
+              test::eventually([&] { return thrown.load(); });
+              // The other one is on its way.
+              std::this_thread::sleep_for(1ms);
+            }
+            const told unwinding{thrown};
+            throw std::runtime_error(std::to_string(i));
+          },
+          weir::grain(1));
+      FAIL("no exception");
+    } catch (const std::runtime_error& e) {
+      CHECK(std::string(e.what()) == "0");
+    }
+    CHECK(rt.stats().suppressed_exceptions == 1);
   }
 }
 
@@ -217,8 +291,7 @@ TEST_CASE("loops with other tasks in between go through each element once", "[pa
           }
           case 1:
             weir::parallel_for(std::size_t{0}, n / 16, [&](std::size_t block) {
-              weir::parallel_for(block * 16, block * 16 + 16,
-                                 [&](std::size_t i) { ++counts[i]; });
+              weir::parallel_for(block * 16, block * 16 + 16, [&](std::size_t i) { ++counts[i]; });
             });
             faults.check(std::accumulate(counts.begin(), counts.end(), std::size_t{0}) ==
                          n / 16 * 16);
@@ -232,6 +305,8 @@ TEST_CASE("loops with other tasks in between go through each element once", "[pa
       std::jthread guest([&] { weir::parallel_invoke(rt, [&] { work(1); }, [&] { work(2); }); });
       auto on_worker = rt.submit(work, 3U);
       on_worker.get();
+      guest.join();
+      CHECK((tasks.good() && more.good()));
     }
     CHECK(faults.count() == 0);
   }

@@ -78,8 +78,7 @@ class WEIR_API fork_loop {
  private:
   /// Goes through `piece`, from whose end it cuts off others as they are wanted. \return what
   /// remains because `watch`, if it is not null, has said so.
-  virtual loop_piece run_piece(fork_stack& forks, loop_piece piece,
-                               loop_watch* watch) noexcept = 0;
+  virtual loop_piece run_piece(fork_stack& forks, loop_piece piece, loop_watch* watch) noexcept = 0;
   [[nodiscard]] std::size_t run_own(fork_stack& forks, loop_piece piece,
                                     loop_watch* watch) noexcept;
   /// \return false if the rest has to be gone through here.

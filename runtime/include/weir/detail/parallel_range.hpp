@@ -58,8 +58,7 @@ class range_loop final : public fork_loop {
   using fork_loop::run;
 
  private:
-  loop_piece run_piece(fork_stack& forks, loop_piece piece,
-                       loop_watch* watch) noexcept override {
+  loop_piece run_piece(fork_stack& forks, loop_piece piece, loop_watch* watch) noexcept override {
     const std::size_t begin = piece.first;
     try {
       while (piece.size() != 0) {
