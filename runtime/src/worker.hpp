@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One worker: a thread, its queues, and the loop that reads as the protocol:
-// take_local -> take_injected -> steal -> announce -> look again -> park.
+// take_local -> take_injected -> take_rest -> steal -> announce -> look again -> park.
 #pragma once
 
 #include "batch_ring.hpp"
@@ -81,7 +81,7 @@ class worker {
   /// Whether other work waits for this worker, which it then takes next. For a job that has used up
   /// its fork budget.
   [[nodiscard]] bool others_wait() noexcept;
-  /// L3: whether to leave the rest of a loop's piece, which must then be done.
+  /// G3: whether to leave the rest of a loop's piece, which must then be done.
   [[nodiscard]] bool should_leave_loop() noexcept;
   /// A new root task from code on this worker. A full deque overflows into the injector; throws
   /// `std::bad_alloc` if there is no memory for that.
@@ -152,7 +152,7 @@ class worker {
   void execute(found f) noexcept;
   [[nodiscard]] found take_local() noexcept;
   [[nodiscard]] found take_injected() noexcept;
-  /// L3: what this worker has left of a loop.
+  /// G3: what this worker has left of a loop.
   [[nodiscard]] found take_rest() noexcept;
   [[nodiscard]] found take_at_beat() noexcept;
   [[nodiscard]] found take_due() noexcept;

@@ -2,13 +2,13 @@
 /// \file
 /// A loop whose elements several threads go through.
 ///
-/// L1  Each element is part of one piece, and each piece is one thread's: of the one that runs it,
+/// G1  Each element is part of one piece, and each piece is one thread's: of the one that runs it,
 ///     which may cut off its end and fork that, or of whoever takes it from a fork stack.
-/// L2  Nobody waits for a piece. The owner waits until thieves have dealt with as many elements as
+/// G2  Nobody waits for a piece. The owner waits until thieves have dealt with as many elements as
 ///     it has not dealt with itself. Each thief lets go of its share, once it has none of the
 ///     loop's pieces any more, and does not touch the loop after that. So the loop, which is in the
 ///     owner's frame, lives as long as somebody has a piece of it.
-/// L3  A thief whose worker has other work waiting, and no task on its native stack, leaves what
+/// G3  A thief whose worker has other work waiting, and no task on its native stack, leaves what
 ///     remains of its piece on its fork stack, where everybody finds it, and lets go. The worker
 ///     comes back for it if nobody else does.
 #pragma once
