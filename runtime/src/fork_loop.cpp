@@ -18,24 +18,32 @@ constexpr std::chrono::microseconds between_looks{50};
 
 } // namespace
 
-bool loop_watch::look() noexcept {
+void loop_watch::look() noexcept {
   const auto now = sync::now();
-  const auto took = now - std::exchange(looked_, now);
-  if (took < between_looks / 2)
+  const auto took = now - looked_;
+  if (took < between_looks / 2) {
+    // Too early, also for leaving: coming here has cost something too.
     each_ *= 2;
-  else if (took > between_looks)
+    left_ = each_;
+    return;
+  }
+  if (took > between_looks)
     each_ = std::max<std::size_t>(1, each_ / static_cast<std::size_t>(took / between_looks + 1));
   left_ = each_;
-  return self_->should_leave_loop();
+  looked_ = now;
+  leaves_ = self_->should_leave_loop();
 }
 
 void fork_loop::run(loop_piece whole) {
   fork_stack& forks = *this_forks;
+  forks.begin_loop();
+  owner_helps_ = forks.may_help();
   const std::size_t stolen = whole.size() - run_own(forks, whole, nullptr);
   // Acquire-release: pairs with let_go; the thieves' results are seen. What they have let go of
   // before has made it less than 0, which wraps around.
   if (stolen != 0 && balance_.fetch_add(stolen, std::memory_order_acq_rel) + stolen != 0)
-    (void)forks.wait(progress_);
+    (void)forks.wait(progress_, owner_helps_);
+  forks.end_loop();
   if (error_ != nullptr)
     std::rethrow_exception(std::move(error_));
   if (stopped_.load(relaxed)) // ordered as the results are
@@ -43,7 +51,7 @@ void fork_loop::run(loop_piece whole) {
 }
 
 std::size_t fork_loop::run_stolen(fork_stack& thief, loop_piece piece, worker* on) noexcept {
-  if (on == nullptr)
+  if (on == nullptr || !owner_helps_)
     return run_own(thief, piece, nullptr);
   loop_watch watch(*on);
   return run_own(thief, piece, &watch);
@@ -66,12 +74,13 @@ std::size_t fork_loop::run_own(fork_stack& forks, loop_piece piece, loop_watch* 
     const std::size_t first = piece.first;
     piece = run_piece(forks, piece, watch);
     share += piece.first - first;
-    if (piece.size() != 0) {
-      if (leave(forks, piece))
+    if (watch != nullptr && watch->leaves()) {
+      if (leave(forks, piece, base))
         return share;
       watch = nullptr;
-      continue;
     }
+    if (piece.size() != 0)
+      continue;
     for (auto how = fork_end::stolen; how != fork_end::untouched;) {
       if (forks.top() == base)
         return share;
@@ -84,12 +93,13 @@ std::size_t fork_loop::run_own(fork_stack& forks, loop_piece piece, loop_watch* 
   }
 }
 
-bool fork_loop::leave(fork_stack& forks, loop_piece rest) noexcept {
-  if (forks.push_piece(*this, rest) != fork_start::forked)
+bool fork_loop::leave(fork_stack& forks, loop_piece rest, const fork_slot* base) noexcept {
+  if (rest.size() != 0 && forks.push_piece(*this, rest) != fork_start::forked)
     return false; // also where stop was requested: going on finds that out too
-  // Other code runs on top of them.
-  forks.pin_all();
-  progress_.call_for_help();
+  if (forks.top() != base) {
+    forks.pin_all(); // other code runs on top of them
+    progress_.call_for_help();
+  }
   return true;
 }
 

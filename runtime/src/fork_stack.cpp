@@ -202,7 +202,7 @@ fork_end fork_stack::pop_slow() noexcept {
   if (how != fork_end::stolen)
     return how;
   fork_slot& slot = *top_++; // kept meanwhile: the thief writes to it
-  const auto outcome = wait(slot.progress);
+  const auto outcome = wait(slot.progress, may_help());
   --top_;
   forget_stolen();
   return outcome == fork_progress::dropped ? fork_end::dropped : fork_end::stolen;
@@ -302,12 +302,13 @@ void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) c
     progress.end(outcome);
 }
 
-bool fork_stack::may_help(thread_state& thread) const noexcept {
+bool fork_stack::may_help() const noexcept {
   // Helping nests on the native stack, and leaves half of it.
-  if (thread.stack_limit == UINTPTR_MAX)
-    learn_stack_limit(thread);
+  if (thread_->stack_limit == UINTPTR_MAX)
+    learn_stack_limit(*thread_);
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  return thread.stack_bottom != 0 && native_top_ - here <= (native_top_ - thread.stack_bottom) / 2;
+  return thread_->stack_bottom != 0 &&
+         native_top_ - here <= (native_top_ - thread_->stack_bottom) / 2;
 }
 
 bool fork_stack::help(const fork_progress& progress, thread_state& thread) noexcept {
@@ -330,14 +331,13 @@ bool fork_stack::help(const fork_progress& progress, thread_state& thread) noexc
   return true;
 }
 
-std::uint32_t fork_stack::wait(fork_progress& progress) noexcept {
+std::uint32_t fork_stack::wait(fork_progress& progress, bool helps) noexcept {
   thread_state& thread = *thread_;
   if (job* const chained = std::exchange(thread.chain, nullptr))
     schedule(*thread.home, thread, *chained); // others may run it meanwhile
   // Everything up to here has been stolen.
   floor_.store(top_, relaxed);
   guard_.store(nullptr, relaxed);
-  const bool helps = may_help(thread);
   const auto spin = home_->options().spin;
   std::optional<sync::time_point> until;
   for (;;) {

@@ -98,10 +98,14 @@ bool worker::work() noexcept {
       stopped = true;
       break;
     }
+    bool surplus = false;
     while (f) {
       execute(f);
-      if (workers.has_surplus()) [[unlikely]]
+      // Not before it has finished what it has left of a loop.
+      if (workers.has_surplus() && !forks_.has_rest()) [[unlikely]] {
+        surplus = true;
         break;
+      }
       f = take_local();
       if (f)
         continue;
@@ -110,9 +114,7 @@ bool worker::work() noexcept {
         continue;
       f = take_rest();
     }
-    if (workers.has_surplus()) {
-      while (const auto rest = take_rest())
-        execute(rest);
+    if (surplus || workers.has_surplus()) {
       hand_over(); // E2; and a search looks at other workers' queues only
       if (!workers.keeps_place(*this))
         break;
@@ -148,11 +150,16 @@ worker::found worker::take_at_beat() noexcept {
   case 1:
     return {deque_.steal(), {}};
   default: {
+    // What is left of a loop first, so that neither tasks nor timers that keep coming hold it up.
+    const auto ran = counters_.run.load(std::memory_order_relaxed); // its own
+    if (forks_.has_rest() && ran - left_loop_at_ >= beat) {
+      left_loop_at_ = ran;
+      until_beat_ = 1;
+      return take_rest();
+    }
     const found due = take_due();
     // The next call comes here again as long as a streak of due timers lasts.
     until_beat_ = due_left_ != 0 ? 1 : beat;
-    if (!due && counters_.run.load(std::memory_order_relaxed) - left_loop_at_ >= beat)
-      return take_rest(); // others may have come ever since
     return due;
   }
   }
@@ -168,9 +175,10 @@ bool worker::others_wait() noexcept {
     until_beat_ = 1;
     return true;
   }
-  // Much of what is in the deque may belong to the very region that asks: to unwind for that each
-  // time would cost more than it is worth.
-  if (deque_.size() == 0 || ++patience_ < 16)
+  // Much of what is there may belong to the very region that asks: to unwind for that each time
+  // would cost more than it is worth. Relaxed: taking it decides.
+  const bool some = deque_.size() != 0 || next_.load(std::memory_order_relaxed) != nullptr;
+  if (!some || ++patience_ < 16)
     return false;
   patience_ = 0;
   until_beat_ = 2;
@@ -178,8 +186,7 @@ bool worker::others_wait() noexcept {
 }
 
 bool worker::should_leave_loop() noexcept {
-  // A worker that is about to give up its place finishes what it has begun.
-  if (owner_.workers().has_surplus() || !others_wait())
+  if (!others_wait())
     return false;
   left_loop_at_ = counters_.run.load(std::memory_order_relaxed); // its own
   return true;

@@ -253,6 +253,26 @@ TEST_CASE("of a loop's exceptions the first in the range is thrown", "[parallel_
   }
 }
 
+TEST_CASE("children of a scope that are forked inside of a loop run once", "[parallel_for]") {
+  test::faults faults;
+  test::everywhere([&] {
+    for (const auto n : test::sizes) {
+      std::vector<int> calls(n);
+      std::vector<int> runs(n);
+      weir::with_fork_scope([&](weir::fork_scope& scope) {
+        weir::parallel_for(std::size_t{0}, n, [&](std::size_t i) {
+          ++calls[i];
+          scope.fork([&runs, i] { ++runs[i]; });
+        });
+        scope.fork([] {});
+      });
+      faults.check(std::ranges::all_of(calls, [](int c) { return c == 1; }));
+      faults.check(std::ranges::all_of(runs, [](int c) { return c == 1; }));
+    }
+  });
+  CHECK(faults.count() == 0);
+}
+
 TEST_CASE("loops with other tasks in between go through each element once", "[parallel_for]") {
   for (const auto workers : test::worker_counts) {
     weir::runtime rt{{.workers = workers, .max_workers = 16}};

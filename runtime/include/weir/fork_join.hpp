@@ -336,8 +336,8 @@ class fork_scope {
   fork_scope& operator=(const fork_scope&) = delete;
 
   /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
-  /// scope's own thread, while no fork of an inner scope or `fork_join` is open; by others, or if
-  /// more than 960 forks are open, `f` runs here and now.
+  /// scope's own thread, while no fork of an inner scope or `fork_join` and no loop is open; by
+  /// others, or if more than 960 forks are open, `f` runs here and now.
   ///
   /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
   /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.
@@ -348,7 +348,8 @@ class fork_scope {
     static_assert(detail::is_plain_function<callable>,
                   "what returns a weir::task is forked by co_await join(fork(f), fork(g)) in a "
                   "coroutine; a fork_scope is for plain functions");
-    if (detail::this_forks == forks_ && forks_->top() == next_) [[likely]] {
+    if (detail::this_forks == forks_ && forks_->top() == next_ && forks_->open_loops() == loops_)
+        [[likely]] {
       auto made = std::make_unique<child_of<callable>>(std::forward<F>(f));
       if (auto* const context = detail::current_context(forks_->thread()); context != context_)
           [[unlikely]]
@@ -439,7 +440,7 @@ class fork_scope {
 
   explicit fork_scope(detail::fork_stack& forks) noexcept
       : forks_(&forks), context_(detail::current_context(forks.thread())), first_(forks.top()),
-        next_(first_) {}
+        next_(first_), loops_(forks.open_loops()) {}
   ~fork_scope() = default;
 
   /// Throws `task_cancelled` if the fork was refused.
@@ -488,6 +489,7 @@ class fork_scope {
   detail::context_node* const context_;
   detail::fork_slot* const first_;
   detail::fork_slot* next_;
+  const std::uint32_t loops_;
   bool dropped_ = false;
   std::exception_ptr error_;
   // Of error_: children of other threads may run theirs here.

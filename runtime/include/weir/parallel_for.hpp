@@ -31,7 +31,8 @@ namespace weir {
 /// has time, it takes the back half of what is left. So no number of pieces has to be guessed, and
 /// a loop that nobody helps with costs about what the plain loop does. `size` says how many
 /// elements at the least belong together. A worker that has taken a part looks between its calls,
-/// about every 50 microseconds, whether something else waits for a worker, and lets that go first.
+/// about every 50 microseconds, whether something else waits for a worker, and lets that go first:
+/// so tasks may run on its thread between two calls.
 ///
 /// If a call throws, the rest of its piece is left out, all other pieces end, and the exception is
 /// thrown; of several the first one, and the others are counted in

@@ -10,7 +10,8 @@
 ///     owner's frame, lives as long as somebody has a piece of it.
 /// G3  A thief whose worker has other work waiting, and no task on its native stack, leaves what
 ///     remains of its piece on its fork stack, where everybody finds it, and lets go. The worker
-///     comes back for it if nobody else does.
+///     comes back for it if nobody else does. Only if the owner, should it wait, can help: so what
+///     the worker does instead never holds up the loop.
 #pragma once
 
 #include <weir/detail/fork_stack.hpp>
@@ -31,20 +32,22 @@ class WEIR_API loop_watch {
 
   /// At most as many elements should follow before the next due().
   [[nodiscard]] std::size_t most() const noexcept { return left_; }
-  /// After `count` elements. \return whether something waits for this worker.
+  /// After `count` elements. \return whether to leave, because something waits for this worker.
   [[nodiscard]] bool due(std::size_t count) noexcept {
-    if (count < left_) {
+    if (count < left_)
       left_ -= count;
-      return false;
-    }
-    return look();
+    else
+      look();
+    return leaves_;
   }
+  [[nodiscard]] bool leaves() const noexcept { return leaves_; }
 
  private:
-  [[nodiscard]] bool look() noexcept;
+  void look() noexcept;
 
   worker* self_;
   sync::time_point looked_;
+  bool leaves_ = false;
   // Elements until the next look, and from one to the next: so many that the clock costs nothing.
   std::size_t left_ = 1;
   std::size_t each_ = 1;
@@ -81,10 +84,12 @@ class WEIR_API fork_loop {
   virtual loop_piece run_piece(fork_stack& forks, loop_piece piece, loop_watch* watch) noexcept = 0;
   [[nodiscard]] std::size_t run_own(fork_stack& forks, loop_piece piece,
                                     loop_watch* watch) noexcept;
-  /// \return false if the rest has to be gone through here.
-  [[nodiscard]] bool leave(fork_stack& forks, loop_piece rest) noexcept;
+  /// Leaves `rest` and all pieces above `base`. \return false if it has to be gone through here.
+  [[nodiscard]] bool leave(fork_stack& forks, loop_piece rest, const fork_slot* base) noexcept;
 
   fork_progress progress_;
+  // Written before the first piece is public.
+  bool owner_helps_ = false;
   /// Elements that thieves have to deal with, less those of which they have let go.
   sync::atomic<std::size_t> balance_{0};
   sync::atomic<bool> stopped_{false};

@@ -172,9 +172,18 @@ class WEIR_API fork_stack {
   /// For a coroutine or a piece of a loop: does not wait.
   [[nodiscard]] fork_end pop_without_wait() noexcept;
 
-  /// Waits until thieves have brought it to an end, and helps them meanwhile. For a thread whose
-  /// own forks have all been stolen. \return how it has ended.
-  std::uint32_t wait(fork_progress& progress) noexcept;
+  /// Waits until thieves have brought it to an end. For a thread whose own forks have all been
+  /// stolen. \param helps whether it runs other forks meanwhile. \return how it has ended.
+  std::uint32_t wait(fork_progress& progress, bool helps) noexcept;
+  /// Whether there is room on the native stack to run other forks while this thread waits.
+  [[nodiscard]] bool may_help() const noexcept;
+  /// Whether something is left for take_rest.
+  [[nodiscard]] bool has_rest() const noexcept { return top_ != bottom_; }
+  /// How many loops of this thread's are under way: what runs inside of one leaves `top` as it has
+  /// found it, though no fork is above.
+  [[nodiscard]] std::uint32_t open_loops() const noexcept { return open_loops_; }
+  void begin_loop() noexcept { ++open_loops_; }
+  void end_loop() noexcept { --open_loops_; }
 
   /// Whether it is worthwhile to fork now: nothing is public, or workers are idle, or stop was
   /// requested. Costs a load and a compare.
@@ -263,7 +272,6 @@ class WEIR_API fork_stack {
   void publish() noexcept;
   void set_hints() noexcept;
   [[nodiscard]] bool stop_requested() const noexcept;
-  [[nodiscard]] bool may_help(thread_state& thread) const noexcept;
   [[nodiscard]] bool help(const fork_progress& progress, thread_state& thread) noexcept;
   void park(fork_progress& progress, thread_state& thread, bool helps) noexcept;
 
@@ -274,6 +282,7 @@ class WEIR_API fork_stack {
   thread_state* thread_ = nullptr;
   std::unique_ptr<fork_slot[]> slots_;
   fork_stack* before_ = nullptr;
+  std::uint32_t open_loops_ = 0;
   // Where on the native stack the region has begun.
   std::uintptr_t native_top_ = 0;
   std::size_t next_victim_ = 0;
