@@ -89,10 +89,10 @@ TEST_CASE("pools may come and go while the registry is looked through", "[pool]"
   }
   std::size_t most = 0;
   std::thread reader([&] {
-    while (!over) {
+    do { // at least once, however late this thread comes
       for (const auto& each : weir::pool_registry::entries())
         most = std::max(most, each.stats.limit == 0 ? 0 : weir::pool_registry::entries().size());
-    }
+    } while (!over);
   });
   for (auto& t : makers)
     t.join();

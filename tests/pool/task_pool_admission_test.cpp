@@ -286,7 +286,7 @@ TEST_CASE("A-18: threads and tasks that wait for places, and the bound is kept",
       int given_up = 0;
       for (int i = 0; i < rounds; ++i) {
         if ((i + seed) % 7 == 0) { // waits for a moment only
-          auto limited = weir::with_timeout(pool.admit(), 0s);
+          auto limited = weir::with_timeout(pool.admit(), 5us);
           try {
             auto place = co_await std::move(limited);
             (void)pool.apply(std::move(place), work, {.num = 2});

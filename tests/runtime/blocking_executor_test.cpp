@@ -195,13 +195,16 @@ TEST_CASE("a call that has not started is withdrawn, a running one is waited for
     CHECK(runs.get() == 9);
   }
   SECTION("stopped before") {
-    auto body = [](weir::blocking_executor& on, std::atomic<int>& count) -> weir::task<> {
-      test::eventually([&] { return weir::this_task::stop_requested(); });
+    const auto body = [](weir::blocking_executor& on, std::atomic<int>& in,
+                         std::atomic<int>& count) -> weir::task<> {
+      ++in;
+      test::eventually([] { return weir::this_task::stop_requested(); });
       const auto counts = [&count] { ++count; };
       co_await on.run(counts);
     };
-    auto stopped = rt.submit(body, std::ref(ex), std::ref(ran));
-    stopped.request_stop();
+    auto stopped = rt.submit(body, std::ref(ex), std::ref(inside), std::ref(ran));
+    test::eventually([&] { return inside == 1; });
+    CHECK(stopped.request_stop());
     CHECK_THROWS_AS(stopped.get(), weir::task_cancelled);
     CHECK(ran == 0);
   }

@@ -47,8 +47,8 @@ TEST_CASE("a service that blocks in all its workers still answers", "[blocking]"
           weir::blocking([&] {
             ++inside;
             door.pass();
-            --inside;
           });
+          --inside; // here, so that none counts as blocked in the next round
         });
       }
       test::eventually([&] { return inside == 2 * workers; });
@@ -86,8 +86,8 @@ TEST_CASE("what waits for a blocked worker is run by others", "[blocking]") {
 
 TEST_CASE("busy workers find what waits for a blocked one", "[blocking]") {
   // The only worker that is not blocked never runs out of work, so that it never steals.
+  std::atomic<bool> stop{false}; // the last ones look at it while the runtime ends
   weir::runtime rt{{.workers = 1}};
-  std::atomic<bool> stop{false};
   struct again {
     weir::runtime* rt;
     std::atomic<bool>* stop;
@@ -139,15 +139,20 @@ TEST_CASE("beyond the cap the call just runs, and is counted", "[blocking]") {
   for (const std::size_t cap : {0U, 1U, 3U}) {
     weir::runtime rt{{.workers = 2, .max_blocking = cap}};
     test::gate door;
+    std::atomic<bool> posted{false};
     std::atomic<std::size_t> inside{0};
     for (std::size_t i = 0; i < 2 + cap; ++i) {
       rt.post([&] {
+        // Else a post may still be looking for a worker when the last task blocks, which then
+        // leaves that to it.
+        test::eventually([&] { return posted.load(); });
         weir::blocking([&] {
           ++inside;
           door.pass();
         });
       });
     }
+    posted = true;
     test::eventually([&] { return inside == 2 + cap; });
     const auto stats = rt.stats();
     CHECK(stats.threads_started == 2 + cap);

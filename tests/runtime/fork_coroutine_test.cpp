@@ -277,12 +277,15 @@ TEST_CASE("a stopped task starts no further children", "[fork_coroutine]") {
   for (const std::size_t workers : test::worker_counts) {
     weir::runtime rt({.workers = workers});
     std::atomic<int> calls{0};
+    std::atomic<bool> inside{false};
     std::atomic<bool> ready{false};
-    const auto stops_itself = [&]() -> weir::task<> {
+    const auto is_stopped = [&]() -> weir::task<> {
+      inside = true;
       ready.wait(false);
       co_await weir::when_all(test::count(calls), test::count(calls));
     };
-    auto h = rt.spawn(stops_itself());
+    auto h = rt.spawn(is_stopped());
+    test::eventually([&] { return inside.load(); });
     h.request_stop();
     ready = true;
     ready.notify_all();

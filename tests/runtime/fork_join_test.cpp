@@ -1025,6 +1025,7 @@ TEST_CASE("children of a stopped scope do not start", "[fork_join]") {
 TEST_CASE("stopping the runtime stops regions of its tasks, not of its guests", "[fork_join]") {
   weir::runtime rt{{.workers = 2}};
   std::atomic<int> inside{0};
+  std::atomic<bool> requested{false};
   std::atomic<bool> go_on{false};
   const auto region = [&] {
     std::atomic<int> ran{0};
@@ -1034,7 +1035,12 @@ TEST_CASE("stopping the runtime stops regions of its tasks, not of its guests", 
           ++inside;
           test::eventually([&] { return go_on || weir::this_task::stop_requested(); });
         },
-        [&] { ++ran; });
+        // Else they might all have run before the request. Not until `go_on`: the worker that
+        // unwinds the task's region may help with the guest's forks.
+        [&] {
+          ++ran;
+          wait_for(requested);
+        });
     return ran.load();
   };
   auto handle = rt.submit(region);
@@ -1042,6 +1048,7 @@ TEST_CASE("stopping the runtime stops regions of its tasks, not of its guests", 
   std::thread guest([&] { ran = std::get<0>(weir::fork_join(rt, region, [] {})); });
   test::eventually([&] { return inside == 2; });
   CHECK(rt.stop(std::chrono::steady_clock::now()) > 0); // requests it and does not wait
+  requested = true;
   handle.wait();
   CHECK(test::ending_of(handle) == test::ending::cancelled);
   go_on = true;

@@ -39,14 +39,18 @@ weir::task<> lock_and_keep(weir::mutex& m) {
   co_await m.lock();
 }
 
-/// Waits for the condition; says how it ended and whether it had the mutex then.
+/// Waits for the condition; says how it ended and whether it had the mutex then. Counts itself in
+/// `waiting`, if there is one, while it has the mutex before.
 struct waited {
   bool cancelled = false;
   bool had_mutex = false;
 };
-weir::task<waited> wait_once(weir::mutex& m, weir::condition& c) {
+weir::task<waited> wait_once(weir::mutex& m, weir::condition& c,
+                             std::atomic<int>* waiting = nullptr) {
   waited result;
   weir::mutex_guard guard = co_await m.scoped_lock();
+  if (waiting != nullptr)
+    ++*waiting;
   try {
     co_await c.wait(guard);
   } catch (const weir::task_cancelled&) {
@@ -315,18 +319,20 @@ TEST_CASE("stopping the runtime ends waits for a condition", "[condition]") {
   for (const auto workers : test::worker_counts) {
     weir::mutex m;
     weir::condition c;
+    std::atomic<int> waiting{0};
     weir::runtime rt(with_workers(workers));
     std::vector<weir::handle<waited>> handles;
     for (int i = 0; i < 20; ++i)
-      handles.push_back(rt.spawn(wait_once(m, c)));
+      handles.push_back(rt.spawn(wait_once(m, c, &waiting)));
+    test::eventually([&] { return waiting == 20; });
+    // All have unlocked when the mutex can be locked here.
+    rt.block_on(m.lock());
+    m.unlock();
     rt.stop();
     for (auto& handle : handles) {
-      try {
-        const waited ended = handle.get();
-        CHECK(ended.cancelled);
-        CHECK(ended.had_mutex);
-      } catch (const weir::task_cancelled&) { // had not started, or waited for the mutex
-      }
+      const waited ended = handle.get();
+      CHECK(ended.cancelled);
+      CHECK(ended.had_mutex);
     }
     CHECK(m.try_lock());
   }

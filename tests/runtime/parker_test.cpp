@@ -43,7 +43,8 @@ TEST_CASE("several unparks before a park count as one", "[parker]") {
 
 TEST_CASE("an unpark wakes a sleeper, which sees what was written before", "[parker]") {
   int slept = 0;
-  for (int round = 0; round < 200; ++round) {
+  // Until at least one has slept: a loaded machine may never let it come so far in 200 rounds.
+  for (int round = 0; round < 200 || slept == 0; ++round) {
     parker bed;
     int data = 0; // plain: ThreadSanitizer tells if the order is missing
     int seen = 0;
@@ -61,7 +62,6 @@ TEST_CASE("an unpark wakes a sleeper, which sees what was written before", "[par
     REQUIRE(seen == 42);
     slept += in_kernel ? 1 : 0;
   }
-  CHECK(slept > 0);
 }
 
 TEST_CASE("two threads wake each other in turn", "[parker]") {

@@ -242,13 +242,23 @@ TEST_CASE("stopping the runtime ends waits for a queue", "[queue]") {
     weir::queue<owned> empty;
     weir::queue<owned> full(1);
     REQUIRE(try_push(full, 0));
+    std::atomic<int> waiting{0};
+    const auto waits_to_pop = [&]() -> weir::task<int> {
+      ++waiting;
+      co_return co_await pop(empty);
+    };
+    const auto waits_to_push = [&](int value) -> weir::task<> {
+      ++waiting;
+      co_await push(full, value);
+    };
     weir::runtime rt(with_workers(workers));
     std::vector<weir::handle<int>> pops;
     std::vector<weir::handle<void>> pushes;
     for (int i = 0; i < 20; ++i) {
-      pops.push_back(rt.spawn(pop(empty)));
-      pushes.push_back(rt.spawn(push(full, i)));
+      pops.push_back(rt.submit(waits_to_pop));
+      pushes.push_back(rt.submit(waits_to_push, i));
     }
+    test::eventually([&] { return waiting == 40; });
     rt.stop();
     for (auto& handle : pops)
       CHECK(ending_of(handle) == ending::cancelled);

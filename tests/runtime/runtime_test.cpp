@@ -34,17 +34,29 @@ std::string thread_name() {
   return name;
 }
 
-/// How often the threads with this name prefix went to sleep in the kernel.
-long sleeps_of(const std::string& prefix) {
-  long sum = 0;
+/// What the kernel says of some threads.
+struct kernel_view {
+  int threads = 0;
+  int asleep = 0;
+  long sleeps = 0; // how often they went to sleep
+  bool operator==(const kernel_view&) const = default;
+};
+
+/// Of the threads with this name prefix.
+kernel_view kernel_view_of(const std::string& prefix) {
+  kernel_view sum;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::ifstream status(task.path() / "status");
     bool counts = false;
     for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("Name:"))
+      if (line.starts_with("Name:")) {
         counts = line.find(prefix) != std::string::npos;
-      else if (counts && line.starts_with("voluntary_ctxt_switches:"))
-        sum += std::stol(line.substr(line.find(':') + 1));
+        sum.threads += counts ? 1 : 0;
+      } else if (counts && line.starts_with("State:")) {
+        sum.asleep += line.find("S (sleeping)") != std::string::npos ? 1 : 0;
+      } else if (counts && line.starts_with("voluntary_ctxt_switches:")) {
+        sum.sleeps += std::stol(line.substr(line.find(':') + 1));
+      }
     }
   }
   return sum;
@@ -223,17 +235,21 @@ TEST_CASE("small callables beyond the first 256 leave a worker's deque to others
 TEST_CASE("an idle runtime sleeps: no worker wakes up by itself", "[runtime]") {
   weir::runtime rt{{.workers = 4, .thread_name = "idlers"}};
   rt.submit([] {}).get();
+  // The kernel is asked too: a worker that waits for a CPU changes no figure either.
+  kernel_view asleep;
   test::eventually([&] {
     const auto before = rt.stats().total;
+    const auto earlier = kernel_view_of("idlers");
     std::this_thread::sleep_for(20ms);
     const auto after = rt.stats().total;
-    return after.parks == before.parks && after.failed_steals == before.failed_steals;
+    asleep = kernel_view_of("idlers");
+    return asleep.threads == 4 && asleep.asleep == 4 && asleep == earlier &&
+           after.parks == before.parks && after.failed_steals == before.failed_steals;
   });
   const auto stats = rt.stats().total;
-  const long sleeps = sleeps_of("idlers");
-  CHECK(sleeps > 0);
+  CHECK(asleep.sleeps > 0);
   std::this_thread::sleep_for(300ms);
-  CHECK(sleeps_of("idlers") == sleeps);
+  CHECK(kernel_view_of("idlers").sleeps == asleep.sleeps);
   CHECK(rt.stats().total.failed_steals == stats.failed_steals);
   CHECK(rt.stats().total.parks == stats.parks);
 }

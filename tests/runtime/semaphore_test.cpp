@@ -24,6 +24,24 @@ namespace {
 static_assert(!std::is_copy_constructible_v<weir::semaphore_permit>);
 static_assert(std::is_nothrow_move_constructible_v<weir::semaphore_permit>);
 
+/// Counts as `count` inside while it lives.
+class visit {
+ public:
+  visit(std::atomic<int>& inside, int count)
+      : inside_(&inside), count_(count), seen_(inside.fetch_add(count) + count) {}
+  visit(const visit&) = delete;
+  visit& operator=(const visit&) = delete;
+  ~visit() { inside_->fetch_sub(count_); }
+
+  /// How many were inside when it began, itself among them.
+  [[nodiscard]] int seen() const { return seen_; }
+
+ private:
+  std::atomic<int>* inside_;
+  int count_;
+  int seen_;
+};
+
 weir::task<> take(weir::semaphore& s, std::size_t n, std::vector<int>& order, int name) {
   co_await s.acquire(n);
   order.push_back(name); // one worker
@@ -199,12 +217,13 @@ TEST_CASE("permits bound how many are inside, and none is lost", "[semaphore][ra
     const auto visitor = [&](std::size_t n, int times) -> weir::task<> {
       for (int i = 0; i < times; ++i) {
         const auto permit = co_await s.acquire_scoped(n);
-        if (inside.fetch_add(static_cast<int>(n)) + static_cast<int>(n) > 3)
+        // Over before the permit goes back, also if yield() throws.
+        const visit here(inside, static_cast<int>(n));
+        if (here.seen() > 3)
           ++too_many;
         ++entered;
         if (i % 4 == 0)
           co_await weir::yield();
-        inside.fetch_sub(static_cast<int>(n));
       }
     };
     std::vector<weir::handle<void>> handles;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -382,23 +383,25 @@ TEST_CASE("stop ends every wait of the runtime's tasks", "[shutdown]") {
     REQUIRE(locked.try_lock());
     weir::latch latch(1);
     std::vector<weir::handle<void>> all;
+    std::atomic<std::size_t> waiting{0};
+    // Counts itself and waits for what `make` gives.
+    const auto waits = [&](auto make) -> weir::task<> {
+      ++waiting;
+      (void)co_await make();
+    };
+    const auto acquires = [&] { return none.acquire(); };
     weir::runtime rt{{.workers = workers}};
-    all.push_back(rt.spawn([](weir::semaphore& s) -> weir::task<> { co_await s.acquire(); }(none)));
-    all.push_back(rt.spawn([](weir::mutex& m) -> weir::task<> { co_await m.lock(); }(locked)));
-    all.push_back(rt.spawn([](weir::event& e) -> weir::task<> { co_await e.wait(); }(unset)));
-    all.push_back(rt.spawn([](weir::latch& l) -> weir::task<> { co_await l.wait(); }(latch)));
+    all.push_back(rt.submit(waits, acquires));
+    all.push_back(rt.submit(waits, [&] { return locked.lock(); }));
+    all.push_back(rt.submit(waits, [&] { return unset.wait(); }));
+    all.push_back(rt.submit(waits, [&] { return latch.wait(); }));
+    all.push_back(rt.submit(waits, [&] { return empty.pop(); }));
+    all.push_back(rt.submit(waits, [&] { return full.push(2); }));
+    all.push_back(rt.submit(waits, [] { return weir::sleep_for(std::chrono::hours(1)); }));
+    all.push_back(rt.submit(waits, [&]() -> weir::handle<int>& { return foreign; }));
     all.push_back(
-        rt.spawn([](weir::queue<int>& q) -> weir::task<> { (void)co_await q.pop(); }(empty)));
-    all.push_back(rt.spawn([](weir::queue<int>& q) -> weir::task<> { co_await q.push(2); }(full)));
-    all.push_back(
-        rt.spawn([]() -> weir::task<> { co_await weir::sleep_for(std::chrono::hours(1)); }()));
-    all.push_back(
-        rt.spawn([](weir::handle<int>& h) -> weir::task<> { (void)co_await h; }(foreign)));
-    const auto nested = [](weir::semaphore& s) -> weir::task<> { co_await s.acquire(); };
-    all.push_back(rt.spawn([](auto make, weir::semaphore& s) -> weir::task<> {
-      (void)co_await weir::when_all(make(s), make(s));
-    }(nested, none)));
-    test::eventually([&] { return rt.stats().total.run >= all.size(); });
+        rt.submit(waits, [&] { return weir::when_all(waits(acquires), waits(acquires)); }));
+    test::eventually([&] { return waiting == all.size() + 2; }); // the last one has two children
     rt.stop();
     int shut = 0;
     for (auto& one : all) {

@@ -129,14 +129,18 @@ TEST_CASE("the first failure of a child stops body and siblings, and is thrown",
   for (const auto workers : test::worker_counts) {
     weir::runtime rt{{.workers = workers}};
     std::atomic<int> stopped{0};
+    std::atomic<int> waiting{0};
     const auto body = [&](task_group& group) -> weir::task<> {
       for (int i = 0; i < 5; ++i)
-        group.spawn(forever(stopped, stop_cause::sibling_failed));
+        group.spawn(test::waits(waiting, stopped, stop_cause::sibling_failed));
+      while (waiting == 0) // a child that has not started when another one fails never does
+        co_await weir::yield();
       group.spawn(test::fails_after_yields("a child", 2));
       co_await forever(stopped, stop_cause::sibling_failed);
     };
     CHECK_THROWS_WITH(rt.block_on(weir::with_task_group(body)), "a child");
-    CHECK(stopped >= 1);
+    CHECK(waiting >= 1);
+    CHECK(stopped >= waiting); // perhaps the body too
     CHECK(rt.stats().suppressed_exceptions == 0);
   }
 }

@@ -118,15 +118,20 @@ TEST_CASE("whichever stand-in cannot be started, blocking calls all the same", "
     rt.submit([] {}).get();
     allowed = started;
     test::gate door;
+    std::atomic<bool> posted{false};
     std::atomic<int> inside{0};
     for (int i = 0; i < started + 1; ++i) {
       rt.post([&] {
+        // Else a post may still be looking for a worker when the last task blocks, which then
+        // leaves that to it.
+        test::eventually([&] { return posted.load(); });
         weir::blocking([&] {
           ++inside;
           door.pass();
         });
       });
     }
+    posted = true;
     test::eventually([&] { return inside == started + 1; });
     CHECK(rt.stats().thread_start_failures >= 1);
     auto waits = rt.submit([] { return 1; });

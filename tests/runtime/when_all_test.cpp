@@ -207,55 +207,43 @@ TEST_CASE("no child starts if stop was requested of the parent already", "[when_
 
 TEST_CASE("results that are there when stop is requested are not lost", "[when_all]") {
   weir::runtime rt{{.workers = 2}};
-  const auto parent = []() -> weir::task<int> {
-    const auto stubborn = []() -> weir::task<int> {
+  std::atomic<int> started{0};
+  const auto parent = [](std::atomic<int>& count) -> weir::task<int> {
+    const auto stubborn = [](std::atomic<int>& there, int value) -> weir::task<int> {
+      ++there;
       while (!weir::this_task::stop_requested())
         std::this_thread::yield();
-      co_return 4;
+      co_return value;
     };
-    auto [a, b] = co_await weir::when_all(stubborn(), number(3));
+    auto [a, b] = co_await weir::when_all(stubborn(count, 4), stubborn(count, 3));
     co_return a + b;
   };
-  auto handle = rt.spawn(parent());
-  handle.request_stop();
-  int got = 0;
-  try {
-    got = handle.get();
-  } catch (const weir::task_cancelled&) {
-    got = 7; // stopped before it started
-  }
-  CHECK(got == 7);
+  auto handle = rt.spawn(parent(started));
+  test::eventually([&] { return started == 2; });
+  CHECK(handle.request_stop());
+  CHECK(handle.get() == 7);
 }
 
 TEST_CASE("a real failure goes before a cancellation", "[when_all]") {
   weir::runtime rt{{.workers = 2}};
-  const auto fails_when_stopped = []() -> weir::task<> {
-    std::atomic<int> ignored{0};
+  std::atomic<int> waiting{0};
+  std::atomic<int> stopped{0};
+  const auto fails_when_stopped = [&]() -> weir::task<> {
     try {
-      co_await forever(ignored, weir::stop_cause::requested);
+      co_await test::waits(waiting, stopped, weir::stop_cause::requested);
     } catch (const weir::task_cancelled&) {
     }
     throw std::runtime_error("while cleaning up");
   };
-  std::atomic<int> stopped{0};
-  std::atomic<bool> ready{false};
   const auto parent = [&]() -> weir::task<> {
-    co_await weir::when_all(forever(stopped, weir::stop_cause::requested), fails_when_stopped(),
-                            test::set(ready));
+    co_await weir::when_all(test::waits(waiting, stopped, weir::stop_cause::requested),
+                            fails_when_stopped());
   };
   auto handle = rt.spawn(parent());
-  test::eventually([&] { return ready.load(); });
-  handle.request_stop();
-  // Whether the second child had started decides which it is; never a value.
-  bool failed = false;
-  try {
-    handle.get();
-  } catch (const weir::task_cancelled&) {
-    failed = true;
-  } catch (const std::runtime_error& e) {
-    failed = std::string(e.what()) == "while cleaning up";
-  }
-  CHECK(failed);
+  test::eventually([&] { return waiting == 2; });
+  CHECK(handle.request_stop());
+  CHECK_THROWS_WITH(handle.get(), "while cleaning up");
+  CHECK(stopped == 2);
 }
 
 TEST_CASE("a child that was cancelled apart from its parent makes when_all throw", "[when_all]") {
