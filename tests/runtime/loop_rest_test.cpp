@@ -68,7 +68,7 @@ TEST_CASE("a task does not wait for a loop that its worker takes part in", "[par
     std::atomic<bool> sleeps{!due_timer};
     const auto sleeper = [](std::atomic<bool>& starts, std::atomic<bool>& ends) -> weir::task<> {
       starts = true;
-      co_await weir::sleep_for(1ms);
+      co_await weir::sleep_for(10ms);
       ends = true;
     };
     if (due_timer)
@@ -77,7 +77,7 @@ TEST_CASE("a task does not wait for a loop that its worker takes part in", "[par
     std::jthread other([&] {
       test::eventually([&] { return inside.load(); });
       if (due_timer)
-        std::this_thread::sleep_for(20ms); // more than the timer's
+        std::this_thread::sleep_for(30ms); // more than the timer's
       else
         rt.post([&] { ran = true; });
       waits = true;
@@ -92,6 +92,7 @@ TEST_CASE("a task does not wait for a loop that its worker takes part in", "[par
       if (!ran)
         ++before;
     });
+    inside = true; // should the timer have been faster than the worker
     // The owner has held the front half until then; the worker has not gone through the other one.
     CHECK(before < elements / 8);
     CHECK(ran);
