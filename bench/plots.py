@@ -8,7 +8,7 @@ import re
 from html import escape
 from typing import NamedTuple
 
-from results import number
+from results import factor, number
 from stats import Series
 
 WIDTH = 380
@@ -207,12 +207,12 @@ def ratios(title, rows):
         y = 4 + ROW * (i + 0.5)
         known = low is not None
         side = 0 if counts and known and low > 1 else 2 if counts and known and high < 1 else 6
-        bounds = f", 95 % interval {low:.2f} to {high:.2f}" if known else ""
-        parts.append(f'<g class="c{side}"><title>{escape(f"{label}: {value:.2f}×{bounds}")}</title>')
+        bounds = f", 95 % interval {factor(low)} to {factor(high)}" if known else ""
+        parts.append(f'<g class="c{side}"><title>{escape(f"{label}: {factor(value)}×{bounds}")}</title>')
         parts.append(text(left - 6, y + 4, label, anchor="end"))
         if known:
             parts.append(rule(across(low), y, across(high), y, "l"))
         parts += [f'<circle cx="{across(value):.1f}" cy="{y:.1f}" r="4" class="f"/>',
-                  text(WIDTH, y + 4, f"{value:.2f}×", anchor="end"), "</g>"]
+                  text(WIDTH, y + 4, f"{factor(value)}×", anchor="end"), "</g>"]
     parts += [text(across(m), height + 14, f"{m:g}×", "m", "middle") for m in marks]
     return picture(title, height + 20, parts)

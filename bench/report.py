@@ -8,7 +8,7 @@ import os
 from html import escape
 
 import plots
-from results import (FIGURES, PERCENTILES, SUBMITTING, Results, best_peer, is_weir, load_of, main, nearness,
+from results import (FIGURES, PERCENTILES, SUBMITTING, Results, best_peer, factor, is_weir, load_of, main, nearness,
                      number, parameter_words, percent)
 from stats import ENOUGH, ratio
 from table import better_by
@@ -47,7 +47,7 @@ def times(found):
     if found is None:
         return "–", "–"
     value, low, high = found
-    return f"{value:.2f}×", "–" if low is None else f"{low:.2f} to {high:.2f}"
+    return f"{factor(value)}×", "–" if low is None else f"{factor(low)} to {factor(high)}"
 
 
 def table(head, rows, wide=False):

@@ -276,6 +276,11 @@ def number(value):
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def factor(value):
+    """A ratio with as many digits as mean something: 0.18, 2.35, 17.4, 230."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
 def percent(part):
     return f"{part * 100:.0f} %"
 

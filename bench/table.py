@@ -8,7 +8,8 @@
 import argparse
 import re
 
-from results import FIGURES, SUBMITTING, Results, best_peer, is_weir, main, number, parameter_words, remarks
+from results import (FIGURES, SUBMITTING, Results, best_peer, factor, is_weir, main, number, parameter_words,
+                     remarks)
 from stats import ratio
 
 
@@ -28,7 +29,7 @@ def times(found):
         return "–"
     value, low, high = found
     undecided = low is not None and low < 1 < high
-    return f"{'≈ ' if undecided else ''}{value:.2f}×"
+    return f"{'≈ ' if undecided else ''}{factor(value)}×"
 
 
 def better_by(mine, other, figure):
