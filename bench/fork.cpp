@@ -4,16 +4,13 @@
 //   fork [--workers 1,2,8] [--rss] [options of Google Benchmark]
 //     --workers  instead of 1, 2, 4... up to the CPUs, and for some problems twice as many as these
 //     --rss      also the peak memory beyond the data
-#include "line_trip.hpp"
 #include "measure.hpp"
 #include "problems/problems.hpp"
+#include "run_all.hpp"
 #include "sweep.hpp"
 
 #include <cstdio>
-#include <string>
 #include <string_view>
-
-#include <benchmark/benchmark.h>
 
 int main(int argc, char** argv) {
   bench::sweep workers;
@@ -37,11 +34,5 @@ int main(int argc, char** argv) {
 
   bench::problem::add_all_known(workers);
 
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
-    return 1;
-  benchmark::AddCustomContext("line_round_trip_ns", std::to_string(bench::line_round_trip_ns()));
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return bench::failed ? 1 : 0;
+  return bench::run_all(argc, argv);
 }

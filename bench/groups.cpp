@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // `task_pool`: starting and ending tasks with ids, a group and a callback each, through a limit of
 // 100 on two workers; and cancelling many. Every run checks that each task has ended once.
+#include "run_all.hpp"
+#include "verdict.hpp"
+
 #include <weir/weir.hpp>
 
 #include <atomic>
@@ -41,8 +44,8 @@ void finish(benchmark::State& state, weir::task_pool& pool, std::uint64_t finish
             std::uint64_t cancelled) {
   shared_runtime().block_on(pool.gather_and_close());
   const auto s = pool.stats();
-  if (s.finished != finished || s.cancelled != cancelled || s.failed != 0)
-    state.SkipWithError("not every task has ended as it should");
+  bench::fail_unless(state, s.finished == finished && s.cancelled == cancelled && s.failed == 0,
+                     "not every task has ended as it should");
 }
 
 /// Empty tasks with an end callback.
@@ -55,8 +58,7 @@ void empty(benchmark::State& state) {
     options.end_callback = [&ends](weir::task_id) { ends.fetch_add(1, std::memory_order_relaxed); };
     (void)pool.apply([] {}, options);
     finish(state, pool, empty_tasks, 0);
-    if (ends != empty_tasks)
-      state.SkipWithError("not every callback was called once");
+    bench::fail_unless(state, ends == empty_tasks, "not every callback was called once");
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(empty_tasks));
 }
@@ -137,4 +139,6 @@ BENCHMARK(cancel_waiting)
     ->Iterations(3)
     ->UseManualTime();
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  return bench::run_all(argc, argv);
+}

@@ -4,6 +4,8 @@
 // repeated with --benchmark_repetitions and --benchmark_enable_random_interleaving, so that all
 // peers meet the same machine. Every run checks how many tasks have run.
 #include "producers.hpp"
+#include "run_all.hpp"
+#include "verdict.hpp"
 
 #include <weir/weir.hpp>
 
@@ -16,8 +18,6 @@ namespace {
 
 constexpr std::size_t workers = 2;
 constexpr long jobs_per_round = 1'000'000;
-
-bool failed = false;
 
 /// A round in seconds, after a warm-up; 0 if it ran a wrong number of jobs.
 template <class Submit>
@@ -71,10 +71,7 @@ void add(const char* what, const char* peer, double (*round)(int producers)) {
       for (auto _ : state) {
         const double elapsed = round(static_cast<int>(state.range(0)));
         state.SetIterationTime(elapsed);
-        if (elapsed == 0) {
-          failed = true;
-          state.SkipWithError("wrong number of jobs");
-        }
+        bench::fail_unless(state, elapsed != 0, "wrong number of jobs");
       }
       state.SetItemsProcessed(jobs_per_round * state.iterations());
     };
@@ -98,10 +95,5 @@ int main(int argc, char** argv) {
   add("submit", "fixed-fifo", submit_to_pool<weir::fifo>);
   add("submit", "fixed-lifo", submit_to_pool<weir::lifo>);
   add("submit", "fixed-priority", submit_to_pool<weir::priority>);
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
-    return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return failed ? 1 : 0;
+  return bench::run_all(argc, argv);
 }

@@ -5,6 +5,7 @@
 // were cancelled. `sleeper` is a coroutine that waits for one, on both sides. `timer` is the timer
 // alone: Asio's steady_timer with a callback beside the node below weir's sleep_until, which has no
 // callback to run when it is taken back; so this is no race between things that users choose from.
+#include "run_all.hpp"
 #include "tally.hpp"
 #include "verdict.hpp"
 
@@ -241,10 +242,5 @@ int main(int argc, char** argv) {
   add<asio_timers>("timer_fire/asio", "timer_cancel/asio");
   add<weir_sleepers>("sleeper_fire/weir", "sleeper_cancel/weir");
   add<asio_sleepers>("sleeper_fire/asio", "sleeper_cancel/asio");
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
-    return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return bench::failed ? 1 : 0;
+  return bench::run_all(argc, argv);
 }
