@@ -125,7 +125,8 @@ sleep_until(clock_source::time_point deadline) noexcept {
 
 /// What a `ticker` does when its task comes too late for a tick or several.
 enum class missed_ticks : std::uint8_t {
-  /// Skips them: the next tick is the next multiple of the period that lies ahead.
+  /// Skips them: a late `next()` returns at once and stands for the tick that it was for; the one
+  /// after is the next multiple of the period that lies ahead.
   skip,
   /// Makes them up: they come one after the other, at once.
   catch_up,

@@ -138,7 +138,7 @@ class group {
   [[nodiscard]] std::exception_ptr error() const { return core_->error_of(*state_); }
 
   /// Waits until all tasks of the group have started, or no more will, and gives their ids. This is
-  /// the early form of `apply` and `start`: `co_await pool.apply(...).started()`.
+  /// the early form of `apply` and `start`: `auto g = pool.apply(...); co_await g.started();`.
   [[nodiscard]] task<std::vector<task_id>> started() const {
     return wait_started(core_, state_, detail::group_waiter::kind::all_started);
   }
