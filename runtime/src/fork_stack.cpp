@@ -278,8 +278,8 @@ void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) c
     run(data, thread);
     return;
   }
-  auto* const loop = run == nullptr ? static_cast<fork_loop*>(data) : nullptr;
-  fork_progress& progress = loop != nullptr ? loop->progress() : slot->progress;
+  auto* const loop = static_cast<fork_loop*>(data); // if `run` is null
+  fork_progress& progress = run == nullptr ? loop->progress() : slot->progress;
   // Release: pairs with help, so that a stack which was made meanwhile is seen as it is.
   progress.thief.store(&thief, std::memory_order_release);
   std::uint32_t outcome = fork_progress::dropped;
@@ -287,7 +287,7 @@ void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) c
   if (scope == nullptr || !scope->stop_requested()) {
     const auto scope_before = std::exchange(thread.fork_scope, scope);
     const auto ambient_before = std::exchange(thread.ambient, context);
-    if (loop != nullptr)
+    if (run == nullptr)
       share = loop->run_stolen(thief, piece, on);
     else
       run(data, thread);
@@ -296,7 +296,7 @@ void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) c
     outcome = fork_progress::done;
   }
   // The slot outlives the fork, as the owner's runtime does; what `data` points to does not.
-  if (loop != nullptr)
+  if (run == nullptr)
     loop->let_go(share, outcome);
   else
     progress.end(outcome);
