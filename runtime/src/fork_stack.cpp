@@ -367,7 +367,8 @@ void fork_stack::park(fork_progress& progress, thread_state& thread, bool helps)
   if (!progress.state.compare_exchange_strong(seen, fork_progress::waited_for,
                                               std::memory_order_seq_cst))
     return;
-  if (helps && home_->has_public_fork_beside(*this)) {
+  // This thread has none itself: its own have all been stolen.
+  if (helps && home_->has_public_fork()) {
     seen = fork_progress::waited_for;
     // Relaxed: the next look at the state decides.
     (void)progress.state.compare_exchange_strong(seen, fork_progress::pending, relaxed);

@@ -374,18 +374,12 @@ bool scheduler::steal_fork(const fork_stack& thief, std::size_t& at, stolen_fork
   return false;
 }
 
-bool scheduler::has_public_fork_beside(const fork_stack& own) noexcept {
+bool scheduler::has_public_fork() const noexcept {
   for (std::size_t i = 0; i < crew_.slots(); ++i) {
-    const fork_stack& other = crew_.at(i).forks();
-    if (&other != &own && other.has_public())
+    if (crew_.at(i).forks().has_public())
       return true;
   }
-  for (std::size_t i = 0; i < guests_.size(); ++i) {
-    const fork_stack& other = guests_.at(i);
-    if (&other != &own && other.has_public())
-      return true;
-  }
-  return false;
+  return guests_.have_public();
 }
 
 void scheduler::enter_guest(thread_state& thread) {

@@ -117,8 +117,8 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// Steals a fork from anybody but `thief`, beginning behind `at`, which moves on.
   [[nodiscard]] bool steal_fork(const fork_stack& thief, std::size_t& at,
                                 stolen_fork& taken) noexcept;
-  /// Whether somebody but `own` has a fork that could be stolen.
-  [[nodiscard]] bool has_public_fork_beside(const fork_stack& own) noexcept;
+  /// Whether anybody has a fork that could be stolen.
+  [[nodiscard]] bool has_public_fork() const noexcept;
   void poison_forks() noexcept;
   /// The next runtime of this process, under the directory's lock.
   [[nodiscard]] scheduler* next_existing() const noexcept { return next_existing_; }

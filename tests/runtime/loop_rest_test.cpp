@@ -5,7 +5,6 @@
 #include <weir/weir.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -268,8 +267,8 @@ TEST_CASE("children of a scope that are forked inside of a loop run once", "[par
         });
         scope.fork([] {});
       });
-      faults.check(std::ranges::all_of(calls, [](int c) { return c == 1; }));
-      faults.check(std::ranges::all_of(runs, [](int c) { return c == 1; }));
+      faults.check(test::all_are(calls, 1));
+      faults.check(test::all_are(runs, 1));
     }
   });
   CHECK(faults.count() == 0);
@@ -320,7 +319,7 @@ TEST_CASE("loops with other tasks in between go through each element once", "[pa
             break;
           default:
             weir::parallel_transform(counts, counts.begin(), [](int c) { return c + 1; });
-            faults.check(std::ranges::all_of(counts, [](int c) { return c == 1; }));
+            faults.check(test::all_are(counts, 1));
           }
         }
       };

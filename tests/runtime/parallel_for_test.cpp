@@ -21,26 +21,18 @@
 #include <catch.hpp>
 #include <support/parallel.hpp>
 
-namespace {
-
-bool all_are(const std::vector<int>& counts, int wanted) {
-  return std::ranges::all_of(counts, [wanted](int count) { return count == wanted; });
-}
-
-} // namespace
-
 TEST_CASE("parallel_for calls the body once for each integer", "[parallel_for]") {
   test::faults faults;
   test::everywhere([&] {
     for (const auto n : test::sizes) {
       std::vector<int> counts(n);
       weir::parallel_for(0, n, [&](std::size_t i) { ++counts[i]; });
-      faults.check(all_are(counts, 1));
+      faults.check(test::all_are(counts, 1));
       for (const std::size_t grain : {std::size_t{1}, std::size_t{7}, n + 1}) {
         weir::parallel_for(
             std::size_t{0}, n, [&](std::size_t i) { ++counts[i]; }, weir::grain(grain));
       }
-      faults.check(all_are(counts, 4));
+      faults.check(test::all_are(counts, 4));
     }
   });
   CHECK(faults.count() == 0);
@@ -99,7 +91,7 @@ TEST_CASE("parallel_for_each goes through what cannot be indexed", "[parallel_fo
       weir::parallel_for_each(indexed, [](int& each) { ++each; }, weir::grain(5));
       faults.check(std::ranges::count(list, 2) == static_cast<std::ptrdiff_t>(n));
       faults.check(std::ranges::count(singly, 2) == static_cast<std::ptrdiff_t>(n));
-      faults.check(all_are(indexed, 2));
+      faults.check(test::all_are(indexed, 2));
     }
   });
   CHECK(faults.count() == 0);
@@ -170,7 +162,7 @@ TEST_CASE("loops nest", "[parallel_for]") {
       });
     });
     for (const auto& row : table)
-      faults.check(all_are(row, 10));
+      faults.check(test::all_are(row, 10));
   });
   CHECK(faults.count() == 0);
 }

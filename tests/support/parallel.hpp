@@ -4,6 +4,7 @@
 
 #include <weir/fork_join.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <thread>
@@ -27,6 +28,11 @@ void everywhere(F&& f) {
 
 /// Sizes at which something may go wrong.
 inline constexpr std::size_t sizes[] = {0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 1000, 1025, 40'001};
+
+/// Whether each has been counted so often.
+inline bool all_are(const std::vector<int>& counts, int wanted) {
+  return std::ranges::all_of(counts, [wanted](int count) { return count == wanted; });
+}
 
 /// What several threads have found wrong.
 class faults {

@@ -23,8 +23,6 @@
 
 namespace weir::detail {
 
-class worker;
-
 /// Looks from time to time whether a worker should leave a loop to others.
 class WEIR_API loop_watch {
  public:
