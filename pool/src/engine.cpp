@@ -70,7 +70,7 @@ void pool_engine::push_counted(thread_state& thread, Task& task) {
   see_to_slot(thread);
 }
 
-void pool_engine::push_entered(word_call callable) {
+void pool_engine::push_entered(const word_call& callable) {
   queue_->push(callable);
 }
 
@@ -102,7 +102,7 @@ void pool_engine::help_ended() noexcept {
   settle_if_closing();
 }
 
-void pool_engine::admit(thread_state& thread, word_call callable) {
+void pool_engine::admit(thread_state& thread, const word_call& callable) {
   (void)count(thread);
   push_counted(thread, callable);
 }

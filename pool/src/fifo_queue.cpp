@@ -9,7 +9,7 @@
 //     `head_` is moved: who read a cell that has been filled again meanwhile fails to move it.
 // F2  `head_` counts in its upper half how many words were taken: so a word is taken and counted by
 //     one operation. Items are counted afterwards, since a husk does not count.
-#include "concurrent_queue.hpp"
+#include "queue_traits.hpp"
 #include "taking.hpp"
 
 #include <weir/pool/detail/front_queue.hpp>
@@ -18,8 +18,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <exception>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -29,17 +27,13 @@ namespace weir::detail {
 
 front_queue::~front_queue() = default;
 
-void front_queue::push(word_call) {
-  std::terminate(); // not a queue of words
-}
-
 namespace {
 
 /// An item, or a word with the function that takes it.
 struct element : queue_slot {
   element() noexcept {}
   explicit element(pool_item& which) noexcept : second(reinterpret_cast<std::uintptr_t>(&which)) {}
-  explicit element(word_call call) noexcept
+  explicit element(const word_call& call) noexcept
       : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
   element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {}
   element& operator=(element&& other) noexcept {
@@ -57,14 +51,8 @@ struct element : queue_slot {
   std::uintptr_t second = 0;
 };
 
-/// Allocation through `operator new`, so that programs (and tests) that replace it see everything.
-struct element_traits : moodycamel::ConcurrentQueueDefaultTraits {
-  static void*(malloc)(std::size_t size) { return ::operator new(size, std::nothrow); }
-  static void(free)(void* memory) { ::operator delete(memory); }
-};
-
 class fifo_queue final : public front_queue {
-  using queue = moodycamel::ConcurrentQueue<element, element_traits>;
+  using queue = moodycamel::ConcurrentQueue<element, queue_traits>;
 
  public:
   fifo_queue() : consumer_(queue_) {}
@@ -74,7 +62,7 @@ class fifo_queue final : public front_queue {
   }
 
   void push(pool_item& item) override { push(element(item)); }
-  void push(word_call callable) override { push(element(callable)); }
+  void push(const word_call& callable) override { push(element(callable)); }
 
   taken_call pop(pool_slot& slot) noexcept override {
     auto seen = head_.load(std::memory_order_acquire);

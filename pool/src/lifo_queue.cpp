@@ -1,83 +1,62 @@
 // SPDX-License-Identifier: MIT
-#include "taking.hpp"
+#include "ordered_queue.hpp"
 
-#include <weir/pool/detail/front_queue.hpp>
+#include <cstddef>
+#include <deque>
+#include <memory>
 
 namespace weir::detail {
 
 namespace {
 
-/// A linked stack. Whoever pushes needs one compare-and-swap of the head. Only one at a time takes,
-/// so that an item that is the head cannot go and come back while its successor is read: the stack
-/// needs no tags against that, and no memory that outlives its items.
-class lifo_queue final : public front_queue {
+/// A stack. Husks are taken out from the bottom up, which leaves a gap that grows and moves upwards
+/// until it comes to the top.
+class newest_first {
  public:
-  void push(pool_item& item) noexcept override {
-    pool_item* head = head_.load(std::memory_order_relaxed);
-    do
-      item.set_next(head);
-    // Release: pairs with the acquires in pop and take_husks.
-    while (!head_.compare_exchange_weak(head, &item, std::memory_order_release,
-                                        std::memory_order_relaxed));
+  static constexpr bool weighs = false;
+
+  void add(const timed_call& call) { add_by_time(calls_, call, gap_end_); }
+  [[nodiscard]] bool empty() const noexcept { return calls_.empty(); }
+
+  taken_call take() noexcept {
+    const taken_call newest = calls_.back().call(0);
+    calls_.pop_back();
+    if (calls_.size() == gap_end_)
+      close_gap();
+    return newest;
   }
 
-  taken_call pop(pool_slot& slot) noexcept override {
-    if (head_.load(std::memory_order_relaxed) == nullptr)
-      return {};
-    const taking_flag::guard guard(taking_);
-    pool_item* head = head_.load(std::memory_order_acquire);
-    // Acquire: pairs with push. Nobody else takes; a failure means a newer item.
-    while (head != nullptr &&
-           !head_.compare_exchange_weak(head, head->next(), std::memory_order_acquire,
-                                        std::memory_order_acquire)) {
+  bool take_husks(pool_item*& husks, unsigned most) noexcept {
+    for (unsigned i = 0; i < most && gap_end_ != calls_.size(); ++i) {
+      const placed_call call = calls_[gap_end_++];
+      if (call.is_husk())
+        call.join(husks);
+      else
+        calls_[gap_begin_++] = call;
     }
-    if (head == nullptr)
-      return {};
-    pool_item* const below = head->next();
-    if (below != nullptr)
-      __builtin_prefetch(below); // whose link the next one to take needs
-    if (head == at_)
-      at_ = below;
-    if (arrives(*head, slot))
-      taken_.count();
-    return taken_call(head);
-  }
-
-  std::uint32_t taken() const noexcept override { return taken_.value(); }
-  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_); }
-
-  pool_item* take_husks(bool& more) noexcept override {
-    const taking_flag::guard guard(taking_);
-    if (at_ == nullptr)
-      at_ = head_.load(std::memory_order_acquire);
-    // Those below the head belong to who takes. The head itself stays, husk or not.
-    pool_item* husks = nullptr;
-    for (unsigned looked = 0; at_ != nullptr && looked < husk_batch; ++looked) {
-      pool_item* const below = at_->next();
-      if (below == nullptr || !below->is_husk()) {
-        at_ = below;
-        continue;
-      }
-      at_->set_next(below->next());
-      below->set_next(husks);
-      husks = below;
-    }
-    more = at_ != nullptr;
-    return husks;
+    if (gap_end_ != calls_.size())
+      return true;
+    close_gap();
+    return false;
   }
 
  private:
-  alignas(sync::line_size) sync::atomic<pool_item*> head_{nullptr};
-  // Of who takes.
-  alignas(sync::line_size) taking_flag taking_;
-  taken_count taken_;
-  pool_item* at_ = nullptr; // below which husks are to be taken out next
+  void close_gap() noexcept {
+    calls_.erase(calls_.begin() + static_cast<std::ptrdiff_t>(gap_begin_), calls_.end());
+    gap_begin_ = gap_end_ = 0;
+  }
+
+  order_memory memory_;
+  std::pmr::deque<placed_call> calls_{&memory_};
+  // What is between has been taken out or moved down; both 0: nothing.
+  std::size_t gap_begin_ = 0;
+  std::size_t gap_end_ = 0;
 };
 
 } // namespace
 
 std::unique_ptr<front_queue> make_lifo_queue() {
-  return std::make_unique<lifo_queue>();
+  return std::make_unique<ordered_queue<newest_first>>();
 }
 
 } // namespace weir::detail

@@ -8,43 +8,6 @@
 
 namespace weir::detail {
 
-class taking_flag {
- public:
-  taking_flag() noexcept {}
-
-  class guard {
-   public:
-    explicit guard(taking_flag& flag) noexcept : flag_(flag) {
-      for (int wait = 32; !flag_.try_take(); wait *= 2) {
-        if (wait > 256) {
-          sync::yield_thread(); // it may have lost its CPU
-          wait = 32;
-          continue;
-        }
-        for (int i = 0; i < wait; ++i)
-          sync::relax();
-      }
-    }
-    guard(const guard&) = delete;
-    guard& operator=(const guard&) = delete;
-    ~guard() { flag_.leave(); }
-
-   private:
-    taking_flag& flag_;
-  };
-
-  [[nodiscard]] bool try_take() noexcept {
-    // Acquire: pairs with leave; what the last one left is seen. The load spares the line of who
-    // has it.
-    return !taken_.load(std::memory_order_relaxed) &&
-           !taken_.exchange(true, std::memory_order_acquire);
-  }
-  void leave() noexcept { taken_.store(false, std::memory_order_release); }
-
- private:
-  sync::atomic<bool> taken_{false};
-};
-
 /// A count that only changes under a taking_flag.
 class taken_count {
  public:
@@ -58,6 +21,54 @@ class taken_count {
 
  private:
   sync::atomic<std::uint32_t> value_{0};
+};
+
+class taking_flag {
+ public:
+  taking_flag() noexcept {}
+
+  class guard {
+   public:
+    /// \param takes what is counted under the flag, if it is taken often.
+    explicit guard(taking_flag& flag, const taken_count* takes = nullptr) noexcept : flag_(flag) {
+      while (!flag_.try_take())
+        wait(takes);
+    }
+    guard(const guard&) = delete;
+    guard& operator=(const guard&) = delete;
+    ~guard() { flag_.leave(); }
+
+   private:
+    static void wait(const taken_count* takes) noexcept {
+      constexpr int moment = 32;
+      constexpr std::uint32_t often = 4;
+      const auto before = takes == nullptr ? 0 : takes->value();
+      relax(moment);
+      // Who takes so often does it at the least cost if left alone for a while: each change of
+      // hands moves all that is touched under the flag to another CPU.
+      if (takes != nullptr && takes->value() - before >= often)
+        relax(16 * moment);
+      else
+        sync::yield_thread(); // it may have lost its CPU
+    }
+    static void relax(int times) noexcept {
+      for (int i = 0; i < times; ++i)
+        sync::relax();
+    }
+
+    taking_flag& flag_;
+  };
+
+  [[nodiscard]] bool try_take() noexcept {
+    // Acquire: pairs with leave; what the last one left is seen. The load spares the line of who
+    // has it.
+    return !taken_.load(std::memory_order_relaxed) &&
+           !taken_.exchange(true, std::memory_order_acquire);
+  }
+  void leave() noexcept { taken_.store(false, std::memory_order_release); }
+
+ private:
+  sync::atomic<bool> taken_{false};
 };
 
 } // namespace weir::detail

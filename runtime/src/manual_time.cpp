@@ -51,10 +51,21 @@ void manual_time::jump_if_idle() noexcept {
     move(std::max(next, now_.load(std::memory_order_relaxed)));
 }
 
+namespace {
+
+/// Its timers fire no more, if any are left: those of pools that live on.
+bool has_stopped(const scheduler& s) noexcept {
+  return s.current_state() == scheduler::state::stopped;
+}
+
+} // namespace
+
 timer_queue::key manual_time::earliest() noexcept {
   auto least = timer_queue::never;
-  for (scheduler* s : runtimes_)
-    least = std::min(least, s->timer_set().next_deadline());
+  for (scheduler* s : runtimes_) {
+    if (!has_stopped(*s))
+      least = std::min(least, s->timer_set().next_deadline());
+  }
   return least;
 }
 
@@ -62,7 +73,7 @@ void manual_time::move(timer_queue::key target) noexcept {
   // Release: pairs with now().
   now_.store(target, std::memory_order_release);
   for (scheduler* s : runtimes_) {
-    if (s->timer_set().next_deadline() <= target)
+    if (!has_stopped(*s) && s->timer_set().next_deadline() <= target)
       s->wake_for_timers();
   }
 }

@@ -121,6 +121,10 @@ std::uint64_t runtime::drain(std::chrono::steady_clock::time_point deadline) {
   return scheduler_->wait_stopped(&deadline) ? 0 : scheduler_->left();
 }
 
+std::uint64_t runtime::drain(std::chrono::nanoseconds longest) {
+  return drain(detail::sync::now() + detail::sync::clamped(longest));
+}
+
 void runtime::stop() {
   require_may_wait(*scheduler_, "request_stop");
   scheduler_->request(detail::scheduler::state::stopping);
@@ -131,6 +135,10 @@ std::uint64_t runtime::stop(std::chrono::steady_clock::time_point deadline) {
   require_may_wait(*scheduler_, "request_stop");
   scheduler_->request(detail::scheduler::state::stopping);
   return scheduler_->wait_stopped(&deadline) ? 0 : scheduler_->left();
+}
+
+std::uint64_t runtime::stop(std::chrono::nanoseconds longest) {
+  return stop(detail::sync::now() + detail::sync::clamped(longest));
 }
 
 void runtime::request_drain() {

@@ -550,6 +550,13 @@ bool timer::cancel() noexcept {
   return shard_->cancel(*this);
 }
 
+scheduler_share::scheduler_share(scheduler& kept) : kept_(kept.shared_from_this()) {}
+
+scheduler_share::~scheduler_share() {
+  if (kept_->forked()) // its locks may be held by threads that are not here
+    (void)new std::shared_ptr<scheduler>(std::move(kept_));
+}
+
 bool is_part_of_stopping(scheduler& home, const std::exception_ptr& error) noexcept {
   try {
     std::rethrow_exception(error);

@@ -33,8 +33,9 @@ const stop_reason::representation& of(stop_cause cause) noexcept {
 
 stop_reason::stop_reason(stop_cause cause) noexcept : shared_(&of(cause)) {}
 
-stop_reason::stop_reason(std::string_view text)
-    : shared_(new representation{stop_cause::requested, true, {1}, std::string(text)}) {}
+const stop_reason::representation* stop_reason::made_of(std::string_view text) {
+  return new representation{stop_cause::requested, true, {1}, std::string(text)};
+}
 
 stop_cause stop_reason::cause() const noexcept {
   return shared_->cause;

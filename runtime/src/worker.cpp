@@ -14,7 +14,8 @@
 namespace weir::detail {
 
 worker::worker(scheduler& owner, std::size_t index)
-    : owner_(owner), index_(index), random_(static_cast<std::uint32_t>(index * 2654435761U + 1)),
+    : owner_(owner), index_(index), spin_(owner.options().spin),
+      random_(static_cast<std::uint32_t>(index * 2654435761U + 1)),
       entrance_(&owner.entrance().add_producer()), consumer_(owner.entrance().consumer()),
       forks_(owner) {}
 
@@ -393,8 +394,8 @@ worker::found worker::steal() noexcept {
 }
 
 worker::found worker::search() noexcept {
-  const auto spin = owner_.options().spin;
-  const auto until = spin.count() == 0 ? sync::time_point() : sync::now() + spin;
+  const bool spins = owner_.options().spin.count() != 0;
+  const auto begin = spins ? sync::now() : sync::time_point();
   for (;;) {
     for (int round = 0; round < 8; ++round) {
       if (auto f = take_injected())
@@ -406,9 +407,13 @@ worker::found worker::search() noexcept {
       for (int i = 0; i < 4; ++i)
         sync::relax();
     }
-    if (spin.count() == 0 || owner_.current_state() != scheduler::state::open ||
-        sync::now() >= until)
+    if (!spins || owner_.current_state() != scheduler::state::open)
       return {};
+    if (sync::now() - begin >= spin_) {
+      vain_from_ = begin;
+      spin_ = std::max(spin_ / 2, owner_.options().spin / 16);
+      return {};
+    }
   }
 }
 
@@ -445,6 +450,12 @@ worker::found worker::wait_for_work() noexcept {
       return {};
     }
   }
+}
+
+void worker::unpark() noexcept {
+  if (owner_.options().spin.count() != 0) // relaxed: published by the parker
+    woken_at_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);
+  parker_.unpark();
 }
 
 void worker::sleep() noexcept {
@@ -488,6 +499,10 @@ void worker::sleep() noexcept {
   }
   if (owner_.options().elastic)
     asleep_since_.store(0, std::memory_order_relaxed);
+  // Work that came soon after a short spin would have been found by a long one.
+  const sync::time_point::duration woken(woken_at_.load(std::memory_order_relaxed));
+  if (woken - vain_from_.time_since_epoch() < owner_.options().spin)
+    spin_ = owner_.options().spin;
 }
 
 sync::time_point::duration worker::asleep_for(sync::time_point now) const noexcept {

@@ -48,7 +48,7 @@ class worker {
   void recall(bool searching) noexcept;
 
   // Any thread.
-  void unpark() noexcept { parker_.unpark(); }
+  void unpark() noexcept;
   void poke() noexcept { parker_.poke(); }
   /// Until when it sleeps as the keeper.
   [[nodiscard]] timer_queue::key sleeps_until() const noexcept {
@@ -199,6 +199,9 @@ class worker {
   std::uint32_t due_left_ = 0;
   timer_queue::key due_at_ = 0;
   std::size_t next_shard_ = 0;
+  // How long the next search spins, and when the last one began that found nothing.
+  std::chrono::nanoseconds spin_;
+  sync::time_point vain_from_;
   std::uint32_t random_;
   injector::producer* entrance_ = nullptr;
   moodycamel::ConsumerToken consumer_;
@@ -216,6 +219,8 @@ class worker {
   alignas(sync::line_size) parker parker_;
   sync::atomic<timer_queue::key> sleeps_until_{timer_queue::never};
   sync::atomic<std::uint32_t> spare_word_{0};
+  // When somebody has woken it, in the steady clock's units.
+  sync::atomic<std::chrono::steady_clock::rep> woken_at_{0};
   // When it went to sleep, in the steady clock's units; 0: it is awake. Kept if elastic.
   sync::atomic<std::chrono::steady_clock::rep> asleep_since_{0};
 };

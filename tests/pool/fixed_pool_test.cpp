@@ -308,6 +308,16 @@ TEST_CASE("exceptions of pool tasks reach the waiter and free the slot", "[fixed
   CHECK(rt.block_on(pool.submit([] { return 1; })) == 1);
 }
 
+TEST_CASE("a pool may be made of its size alone", "[fixed_pool]") {
+  weir::runtime rt{{.workers = 1}};
+  const weir::fixed_pool pool(rt, 4);
+  CHECK(pool.target_size() == 4);
+  const weir::fixed_pool<weir::lifo> other{rt, std::size_t{7}};
+  CHECK(other.target_size() == 7);
+  CHECK(test::code_of([&] { weir::fixed_pool<> none(rt, -1); }) == weir::errc::invalid_option);
+  CHECK(test::code_of([&] { weir::fixed_pool<> none(rt, 0); }) == weir::errc::invalid_option);
+}
+
 TEST_CASE("bad input to a pool is refused by name", "[fixed_pool]") {
   weir::runtime rt{{.workers = 1}};
   using Catch::Matchers::Contains;

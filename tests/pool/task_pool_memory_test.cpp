@@ -2,6 +2,7 @@
 // Task pools and memory: what they allocate, and what happens when each allocation fails in turn.
 #include <weir/weir.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <exception>
@@ -11,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -176,6 +178,55 @@ TEST_CASE("without memory for its first task a call throws and leaves no group b
   const auto report = rt.block_on(pool.gather_and_close()); // throws nothing: no group has failed
   CHECK(report.finished == 1);
   CHECK(report.groups.empty());
+}
+
+TEMPLATE_TEST_CASE("a queue that has no memory for its order loses nothing", "[memory]", weir::lifo,
+                   weir::priority) {
+  constexpr int count = 1200;
+  long refused = 0;
+  for (long n = 0;; ++n) {
+    INFO(n);
+    REQUIRE(n < 3000);
+    std::vector<int> order;
+    order.reserve(count);
+    weir::runtime rt{{.workers = 1}};
+    weir::fixed_pool<TestType> pool(rt, {.size = 1});
+    test::gate gate;
+    test::gate inside;
+    auto running = pool.submit_nowait([&] {
+      inside.open();
+      gate.pass();
+    });
+    inside.pass();
+    struct call {
+      std::vector<int>* order;
+      int number;
+    };
+    std::vector<call> calls;
+    for (int i = 0; i < count; ++i)
+      calls.push_back({&order, i});
+    int accepted = 0;
+    fail_after = n;
+    for (const call& each : calls) {
+      try {
+        pool.post([c = &each] { c->order->push_back(c->number); });
+        ++accepted;
+      } catch (const std::bad_alloc&) {
+        ++refused;
+      }
+    }
+    gate.open();
+    running.get();
+    rt.block_on(pool.close());
+    const bool nothing_failed = fail_after >= 0;
+    fail_after = -1;
+    CHECK(order.size() == static_cast<std::size_t>(accepted));
+    CHECK((std::is_same_v<TestType, weir::lifo> ? std::is_sorted(order.rbegin(), order.rend())
+                                                : std::is_sorted(order.begin(), order.end())));
+    if (nothing_failed)
+      break;
+  }
+  CHECK(refused > 10);
 }
 
 TEST_CASE("A-15: a name for a group costs the same however many there are", "[memory][A-15]") {

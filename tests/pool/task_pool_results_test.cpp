@@ -140,6 +140,45 @@ TEST_CASE("rows 19, 21: waiting until tasks have started", "[results]") {
   CHECK(stage.play(main) == "3@1 4@5 0");
 }
 
+TEST_CASE("a call may be awaited where it stands", "[results]") {
+  test::pool_stage stage;
+  const auto main = [&]() -> weir::task<int> {
+    weir::task_pool pool(stage.rt, {.pool_size = 2});
+    weir::simple_task_pool simple(stage.rt, &later, std::tuple(5));
+    const std::vector tuples{std::tuple(1), std::tuple(2)};
+    const std::vector one{1};
+    int sum = 0;
+    for (auto& ended : co_await pool.map(&later, numbers()))
+      sum += ended.has_value() ? ended.get() : 0;
+    for (auto& ended : co_await pool.starmap(&later, tuples))
+      sum += ended.get();
+    for (auto& ended : co_await pool.doublestarmap(&later, one))
+      sum += ended.get();
+    sum += static_cast<int>((co_await pool.apply(&later, std::tuple(1)).started()).size());
+    co_await pool.map(&later, numbers()).first_batch_started();
+    sum += static_cast<int>((co_await simple.start().started()).size());
+    for (auto& ended : co_await simple.start(2))
+      sum += ended.get();
+    auto place = co_await pool.admit();
+    (void)co_await pool.apply(std::move(place), &later, std::tuple(1));
+    (void)co_await simple.gather_and_close();
+    (void)co_await pool.gather_and_close(weir::on_exception::collect);
+    co_return sum;
+  };
+  CHECK(stage.play(main) == 70 + 30 + 10 + 1 + 1 + 100);
+}
+
+TEST_CASE("a thread may wait for a group that it keeps", "[results]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::task_pool pool(rt);
+  auto squares = pool.map([](int i) { return i * i; }, std::vector{1, 2, 3});
+  int sum = 0;
+  for (auto& ended : rt.block_on(squares))
+    sum += ended.get();
+  CHECK(sum == 14);
+  CHECK(squares.ids().size() == 3);
+}
+
 TEST_CASE("results of references, of nothing, and of types that only move", "[results]") {
   weir::runtime rt{{.workers = 1}};
   weir::task_pool pool(rt);

@@ -231,8 +231,8 @@ TEST_CASE("the reason tells who asked", "[cancel]") {
       [](auto make) -> weir::task<> { (void)co_await weir::when_all(make(), make()); }(sleeps));
   test::settle(rt);
   (void)plain.request_stop();
-  (void)with_text.request_stop(weir::stop_reason("by hand"));
-  (void)parent.request_stop(weir::stop_reason("to the children"));
+  (void)with_text.request_stop("by hand");
+  (void)parent.request_stop(std::string("to the children"));
   note(plain);
   note(with_text);
   note(parent);

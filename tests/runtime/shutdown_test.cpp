@@ -256,11 +256,15 @@ TEST_CASE("drain and stop give up at their deadline and say what is left", "[shu
     CHECK(rt.drain(soon()) == workers + 2);
     CHECK(refused_as_stopped(rt));
     CHECK_FALSE(queued.done());
+    CHECK(rt.drain(std::chrono::seconds(-1)) == workers + 2);
+    CHECK(rt.drain(std::chrono::milliseconds(1)) == workers + 2);
     // What has not started is dropped by a worker that comes by, and none does.
+    CHECK(rt.stop(std::chrono::microseconds(1)) == workers + 2);
     CHECK(rt.stop(soon()) == workers + 2);
     CHECK(rt.drain(past) == workers + 2);
     door.open();
     CHECK(rt.stop(std::chrono::steady_clock::time_point::max()) == 0);
+    CHECK(rt.stop(std::chrono::nanoseconds::max()) == 0);
     CHECK(rt.drain(past) == 0);
     CHECK_THROWS_AS(queued.get(), weir::task_cancelled);
     CHECK(ran == 0);

@@ -43,6 +43,42 @@ struct throwing_move_result {
   throwing_move_result(throwing_move_result&&) { throw std::runtime_error("move"); }
 };
 
+weir::task<std::size_t> refers(const std::string& text, int) {
+  co_await weir::yield();
+  co_return text.size();
+}
+struct greeter {
+  weir::task<> operator()(std::string&& name) const;
+};
+struct base {};
+struct derived : base {};
+struct holder {
+  operator const std::string&() const;
+};
+struct open_holder {
+  operator std::string&() const;
+};
+template <class P>
+using taking = weir::task<> (*)(P);
+
+// What would be a temporary is told from what is kept.
+using weir::detail::keeps_temporary;
+static_assert(keeps_temporary<decltype(&refers), const char*, int>);
+static_assert(!keeps_temporary<decltype(&refers), std::string, long>);
+static_assert(!keeps_temporary<decltype(&refers), std::reference_wrapper<const std::string>, int>);
+static_assert(keeps_temporary<greeter, const char*>);
+static_assert(!keeps_temporary<greeter, std::string>);
+static_assert(keeps_temporary<taking<const double&>, int>);
+static_assert(!keeps_temporary<taking<double>, int>);
+static_assert(!keeps_temporary<taking<const base&>, derived>);
+static_assert(!keeps_temporary<taking<const std::string&>, holder>);
+static_assert(!keeps_temporary<taking<const std::string&>, open_holder>);
+static_assert(!keeps_temporary<taking<std::string_view>, const char*>);
+static_assert(
+    keeps_temporary<weir::task<> (*)(weir::inplace_stop_token, const std::string&) noexcept,
+                    const char*>);
+static_assert(keeps_temporary<weir::named_function<&refers>, const char*, int>);
+
 } // namespace
 
 TEST_CASE("post runs every callable exactly once from any number of threads", "[submit]") {
@@ -110,6 +146,7 @@ TEST_CASE("submit gives the results of callables, members and coroutines", "[sub
     rt.submit([&target] { target = 5; }).get();
     CHECK(target == 5);
     CHECK(rt.spawn(coroutine("x", 2)).get() == "xx");
+    CHECK(rt.submit(refers, std::string(100, 'x'), 0).get() == 100);
   }
 }
 

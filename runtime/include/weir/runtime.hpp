@@ -49,11 +49,11 @@ struct runtime_options {
   std::string thread_name = "weir";
   /// Stack of each worker in bytes, at least 64 KiB. 0: the system's default.
   std::size_t stack_size = 0;
-  /// The clock to read; null: the steady clock. Must outlive the runtime.
+  /// The clock to read; null: the steady clock. Must outlive the runtime and its pools.
   const clock_source* clock = nullptr;
-  /// How long a worker without work looks for some before it sleeps, 0 to 1 s. Not set: 20 us, or 0
-  /// if there are more workers than usable CPUs, where looking would take the CPU from who has
-  /// work.
+  /// How long a worker without work looks for some before it sleeps, 0 to 1 s; down to a 16th of it
+  /// after it has looked in vain, until work comes within this time again. Not set: 20 us, or 0 if
+  /// there are more workers than usable CPUs, where looking would take the CPU from who has work.
   std::optional<std::chrono::nanoseconds> spin{};
   /// Called on each worker thread with the worker's index, before its first and after its last
   /// task. What they throw goes to `on_unhandled_exception`.
@@ -280,10 +280,20 @@ class WEIR_API runtime {
     require_blockable();
     return spawn(std::move(t)).get();
   }
-  template <awaitable A>
-  detail::await_result_t<A> block_on(A awaited) {
+  /// One that cannot be copied, as a `group`, may also stay where it is.
+  template <class A>
+    requires awaitable<A>
+  decltype(auto) block_on(A&& awaited) {
     require_blockable();
-    return spawn(detail::await_in_task<A, detail::await_result_t<A>>(std::move(awaited))).get();
+    using awaited_type = std::remove_cvref_t<A>;
+    if constexpr (std::is_lvalue_reference_v<A> && !std::copy_constructible<awaited_type>)
+      return spawn(detail::await_reference_in_task<std::remove_reference_t<A>,
+                                                   detail::await_result_t<A>>(awaited))
+          .get();
+    else
+      return spawn(detail::await_in_task<awaited_type, detail::await_result_t<awaited_type>>(
+                       std::forward<A>(awaited)))
+          .get();
   }
 
   /// Stops taking tasks from outside, runs everything accepted and what those tasks submit, and
@@ -296,14 +306,18 @@ class WEIR_API runtime {
   /// As `drain()`, but waits no longer than until `deadline` of the steady clock.
   /// \return how many accepted tasks have not ended. They go on; `stop()` may follow.
   std::uint64_t drain(std::chrono::steady_clock::time_point deadline);
+  /// The same from now on: `drain(500ms)`.
+  std::uint64_t drain(std::chrono::nanoseconds longest);
 
   /// Stops taking tasks, requests stop of those that have started (`stop_cause::shutdown`), drops
   /// those that have not (their handles throw `task_cancelled`), and waits until all have ended.
   /// May be called again, also after `drain()`. Throws as `drain()`.
   void stop();
 
-  /// As `stop()`, but waits no longer than until `deadline`. \return how many tasks have not ended.
+  /// As `stop()`, but waits no longer than until `deadline`, or as long as `longest`.
+  /// \return how many tasks have not ended.
   std::uint64_t stop(std::chrono::steady_clock::time_point deadline);
+  std::uint64_t stop(std::chrono::nanoseconds longest);
 
   /// What `drain()` and `stop()` do, without waiting: from any thread, a worker too.
   void request_drain();

@@ -5,6 +5,7 @@
 
 #include <weir/detail/sync.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -36,7 +37,9 @@ class stop_reason {
   /// A cause without a text. Allocates nothing.
   WEIR_API stop_reason(stop_cause cause) noexcept; // NOLINT: a cause is a reason
   /// `stop_cause::requested` with a text. Allocates once; throws `std::bad_alloc`.
-  WEIR_API explicit stop_reason(std::string_view text);
+  template <std::convertible_to<std::string_view> Text>
+  stop_reason(const Text& text) // NOLINT: so is a text
+      : shared_(made_of(text)) {}
 
   stop_reason(const stop_reason& other) noexcept : shared_(other.shared_) { retain(); }
   stop_reason(stop_reason&& other) noexcept : stop_reason() { swap(other); }
@@ -73,6 +76,7 @@ class stop_reason {
   }
 
  private:
+  [[nodiscard]] WEIR_API static const representation* made_of(std::string_view text);
   WEIR_API void retain() const noexcept;
   WEIR_API void release() const noexcept;
 

@@ -12,6 +12,7 @@
 #include <weir/shield.hpp>
 #include <weir/task.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -56,8 +57,8 @@ struct fixed_pool_options {
 /// worker turns to it. Submitting takes no lock, except when the queue is bounded and full;
 /// neither does a slot that goes from one task to the next.
 ///
-/// Thread safety: every member may be called from any thread, except the destructor. The runtime
-/// must outlive the pool.
+/// Thread safety: every member may be called from any thread, except the destructor. When the
+/// runtime has ended, what waits has been cancelled, and the pool refuses tasks.
 template <queue_policy Queue = fifo>
 class fixed_pool : public detail::queued_pool<Queue> {
  public:
@@ -67,6 +68,9 @@ class fixed_pool : public detail::queued_pool<Queue> {
   /// Throws `errc::invalid_option` naming the field.
   explicit fixed_pool(runtime& on, fixed_pool_options options = {})
       : fixed_pool(on, work_queue<Queue>(options.queue_maxsize), std::move(options)) {}
+  /// A pool of `size` slots, otherwise as by default.
+  template <std::integral Size>
+  fixed_pool(runtime& on, Size size) : fixed_pool(on, fixed_pool_options{.size = checked(size)}) {}
   /// A pool that takes its tasks from a queue that others use too.
   fixed_pool(runtime& on, const work_queue<Queue>& queue, fixed_pool_options options = {})
       : detail::queued_pool<Queue>(
@@ -112,11 +116,12 @@ class fixed_pool : public detail::queued_pool<Queue> {
   void close_nowait(removal how = removal::soft) { this->begin_close_nowait(how); }
 
  private:
-  static std::size_t checked(std::size_t size) {
-    if (size == 0 || size > size_limit)
+  template <std::integral Size>
+  static std::size_t checked(Size size) {
+    if (std::cmp_less(size, 1) || std::cmp_greater(size, size_limit))
       throw error(errc::invalid_option, "fixed_pool_options.size is " + std::to_string(size) +
                                             "; it must be 1 to 4294967295");
-    return size;
+    return static_cast<std::size_t>(size);
   }
 
   std::size_t size_;

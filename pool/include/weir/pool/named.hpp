@@ -35,6 +35,8 @@ template <auto Function>
 /// The type of `fn<&f>`.
 template <auto Function>
 struct named_function {
+  using called_function = decltype(Function);
+
   [[nodiscard]] static constexpr std::string_view name() noexcept {
     return detail::name_of<Function>();
   }

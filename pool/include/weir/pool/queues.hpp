@@ -17,46 +17,41 @@ namespace weir {
 /// one submitting thread; tasks of different threads may overtake each other.
 struct fifo {
   using options = submit_options;
-  using item = detail::plain_item;
-  static constexpr bool takes_words = true;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_fifo_queue();
   }
-  static void apply(const options&, item&) noexcept {}
+  static void apply(const options&, auto&) noexcept {}
 };
 
-/// Queue policy: the task that was submitted last starts first. Under a steady load the oldest may
-/// wait for ever.
+/// Queue policy: the task that was submitted last starts first; between threads as exactly as the
+/// counters of their CPUs agree. Under a steady load the oldest may wait for ever.
 struct lifo {
   using options = submit_options;
-  using item = detail::plain_item;
-  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_lifo_queue();
   }
-  static void apply(const options&, item&) noexcept {}
+  static void apply(const options&, auto&) noexcept {}
 };
 
 /// Queue policy: the task with the smallest weight starts first, of equal weights the one that was
-/// submitted first, whoever submitted it. Under a steady load large weights may wait for ever.
+/// submitted first; between threads as exactly as the counters of their CPUs agree. Under a steady
+/// load large weights may wait for ever.
 struct priority {
   using options = weighted_options;
-  using item = detail::weighted_item;
-  static constexpr bool takes_words = false;
   [[nodiscard]] static std::unique_ptr<detail::front_queue> make_queue() {
     return detail::make_priority_queue();
   }
-  static void apply(const options& o, item& to) noexcept { to.weight = o.weight; }
+  static void apply(const options& o, auto& to) noexcept { to.set_weight(o.weight); }
 };
 
 /// What a pool needs of its queue policy.
 template <class Q>
-concept queue_policy = std::derived_from<typename Q::item, detail::pool_item> &&
-                       requires(const typename Q::options& o, typename Q::item& i) {
-                         { Q::make_queue() } -> std::same_as<std::unique_ptr<detail::front_queue>>;
-                         { Q::takes_words } -> std::convertible_to<bool>;
-                         Q::apply(o, i);
-                       };
+concept queue_policy =
+    requires(const typename Q::options& o, detail::pool_item& item, detail::word_call& word) {
+      { Q::make_queue() } -> std::same_as<std::unique_ptr<detail::front_queue>>;
+      Q::apply(o, item);
+      Q::apply(o, word);
+    };
 
 /// A queue that several pools of one runtime take their tasks from: give it to their constructors.
 /// Each task runs in a slot of any of them. Copies are the same queue.

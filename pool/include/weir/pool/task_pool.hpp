@@ -222,7 +222,8 @@ class WEIR_API pool_base {
 
  protected:
   pool_base(runtime& on, std::string_view kind, detail::task_pool_settings settings)
-      : core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))),
+      : keeps_(on.scheduler()),
+        core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))),
         listed_(
             core_.get(),
             [](const void* core) {
@@ -297,6 +298,7 @@ class WEIR_API pool_base {
   static task<gather_report> gather_of(core_pointer core, on_exception what, bool close);
   static task<bool> closed_of(core_pointer core);
 
+  detail::scheduler_share keeps_;
   core_pointer core_;
   detail::pool_registration listed_;
 };
@@ -309,13 +311,13 @@ class WEIR_API pool_base {
 /// end tasks; reading should not block.
 ///
 /// A task is any callable, plain or a coroutine, also one that takes a stop token first. Callables
-/// and arguments are copied for each task. With GCC 12, name the group before it is awaited: a
-/// compiler defect destroys braced options twice that stand in the expression of a `co_await`.
-/// `fn<&f>` and `named("f", f)` tell the name that stands
-/// in group names and log lines.
+/// and arguments are copied for each task. With GCC 12, name a group that is made with options
+/// before it is awaited: a compiler defect destroys what is made in braces twice that stand in the
+/// expression of a `co_await`. `fn<&f>` and `named("f", f)` tell the name that stands in group
+/// names and log lines.
 class WEIR_API task_pool : public pool_base {
  public:
-  /// Logs "<name> initialized". The runtime must outlive the pool.
+  /// Logs "<name> initialized". When the runtime has ended, the pool refuses tasks.
   explicit task_pool(runtime& on, task_pool_options options = {})
       : pool_base(on, "TaskPool", settings_of(std::move(options))) {}
   /// For sizes that may be negative: throws `invalid_pool_option`.
@@ -332,32 +334,33 @@ class WEIR_API task_pool : public pool_base {
   /// early, which `gather` reports.)
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
-  group<submit_result_t<detail::without_name_t<F>, Args...>> apply(F&& f, std::tuple<Args...> args,
-                                                                   apply_options options = {}) {
+  group<submit_result_t<detail::without_name_t<F>, Args...>>
+  apply(F&& f, std::tuple<Args...> args, apply_options options = apply_options()) {
     return apply_at(core().place(), std::forward<F>(f), std::move(args), std::move(options));
   }
   template <class F>
     requires submittable<detail::without_name_t<F>>
-  auto apply(F&& f, apply_options options = {}) {
+  auto apply(F&& f, apply_options options = apply_options()) {
     return apply(std::forward<F>(f), std::tuple<>(), std::move(options));
   }
   /// In a place that was got by `admit` or `try_admit`.
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
-  auto apply(admission place, F&& f, std::tuple<Args...> args, apply_options options = {}) {
+  auto apply(admission place, F&& f, std::tuple<Args...> args,
+             apply_options options = apply_options()) {
     return apply_at(std::move(place).place_in(core()), std::forward<F>(f), std::move(args),
                     std::move(options));
   }
   template <class F>
     requires submittable<detail::without_name_t<F>>
-  auto apply(admission place, F&& f, apply_options options = {}) {
+  auto apply(admission place, F&& f, apply_options options = apply_options()) {
     return apply(std::move(place), std::forward<F>(f), std::tuple<>(), std::move(options));
   }
   /// As `apply`, but gives nothing in place of `pool_is_full`; then all arguments are untouched.
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
   [[nodiscard]] std::optional<group<submit_result_t<detail::without_name_t<F>, Args...>>>
-  try_apply(F&& f, std::tuple<Args...>&& args, apply_options&& options = {}) {
+  try_apply(F&& f, std::tuple<Args...>&& args, apply_options&& options = apply_options()) {
     auto place = core().try_place();
     if (!place)
       return std::nullopt;
@@ -365,7 +368,7 @@ class WEIR_API task_pool : public pool_base {
   }
   template <class F>
     requires submittable<detail::without_name_t<F>>
-  [[nodiscard]] auto try_apply(F&& f, apply_options&& options = {}) {
+  [[nodiscard]] auto try_apply(F&& f, apply_options&& options = apply_options()) {
     return try_apply(std::forward<F>(f), std::tuple<>(), std::move(options));
   }
 
@@ -378,51 +381,52 @@ class WEIR_API task_pool : public pool_base {
   /// wait takes no room, and ends when the group is cancelled. Throws as `apply`, and
   /// `invalid_pool_option` for a `num_concurrent` of 0.
   template <class F, class R>
-  auto map(F&& f, R&& arguments, map_options options = {}) {
+  auto map(F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::none>(core().place(), std::forward<F>(f),
                                             std::forward<R>(arguments), std::move(options));
   }
   /// In a place that was got by `admit` or `try_admit`.
   template <class F, class R>
-  auto map(admission place, F&& f, R&& arguments, map_options options = {}) {
+  auto map(admission place, F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::none>(std::move(place).place_in(core()), std::forward<F>(f),
                                             std::forward<R>(arguments), std::move(options));
   }
   /// As `map`, but gives nothing in place of `pool_is_full`; then all arguments are untouched.
   template <class F, class R>
-  [[nodiscard]] auto try_map(F&& f, R&& arguments, map_options&& options = {}) {
+  [[nodiscard]] auto try_map(F&& f, R&& arguments, map_options&& options = map_options()) {
     return try_start_range<detail::stars::none>(std::forward<F>(f), std::forward<R>(arguments),
                                                 options);
   }
   /// The same with tuples of arguments: `f(elements of the tuple...)`.
   template <class F, class R>
-  auto starmap(F&& f, R&& arguments, map_options options = {}) {
+  auto starmap(F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::one>(core().place(), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
   }
   template <class F, class R>
-  auto starmap(admission place, F&& f, R&& arguments, map_options options = {}) {
+  auto starmap(admission place, F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::one>(std::move(place).place_in(core()), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
   }
   template <class F, class R>
-  [[nodiscard]] auto try_starmap(F&& f, R&& arguments, map_options&& options = {}) {
+  [[nodiscard]] auto try_starmap(F&& f, R&& arguments, map_options&& options = map_options()) {
     return try_start_range<detail::stars::one>(std::forward<F>(f), std::forward<R>(arguments),
                                                options);
   }
   /// The same with structures that stand for named arguments: `f(structure)`.
   template <class F, class R>
-  auto doublestarmap(F&& f, R&& arguments, map_options options = {}) {
+  auto doublestarmap(F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::two>(core().place(), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
   }
   template <class F, class R>
-  auto doublestarmap(admission place, F&& f, R&& arguments, map_options options = {}) {
+  auto doublestarmap(admission place, F&& f, R&& arguments, map_options options = map_options()) {
     return start_range<detail::stars::two>(std::move(place).place_in(core()), std::forward<F>(f),
                                            std::forward<R>(arguments), std::move(options));
   }
   template <class F, class R>
-  [[nodiscard]] auto try_doublestarmap(F&& f, R&& arguments, map_options&& options = {}) {
+  [[nodiscard]] auto try_doublestarmap(F&& f, R&& arguments,
+                                       map_options&& options = map_options()) {
     return try_start_range<detail::stars::two>(std::forward<F>(f), std::forward<R>(arguments),
                                                options);
   }

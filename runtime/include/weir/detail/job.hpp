@@ -36,7 +36,8 @@ struct accepted_job : job {
   using job::job;
   union {
     accepted_job* next_job = nullptr;
-    void* next_item; // of a pool's queue
+    void* next_item; // of husks that were taken out of a pool's queue
+    int weight;      // of what waits in one
   };
 };
 

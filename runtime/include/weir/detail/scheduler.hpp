@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -64,6 +65,18 @@ class sink_ref {
 
  private:
   error_sink* sink_ = nullptr;
+};
+
+/// Keeps a scheduler for somebody who may live longer than its runtime, whose threads are gone then.
+class WEIR_API scheduler_share {
+ public:
+  explicit scheduler_share(scheduler& kept);
+  scheduler_share(const scheduler_share&) = delete;
+  scheduler_share& operator=(const scheduler_share&) = delete;
+  ~scheduler_share();
+
+ private:
+  std::shared_ptr<scheduler> kept_;
 };
 
 /// Whether an exception of a task is what stopping does to tasks, and nothing to report.

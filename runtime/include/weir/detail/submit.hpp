@@ -3,6 +3,7 @@
 /// Turns callables and coroutines into root tasks.
 #pragma once
 
+#include <weir/detail/dangling.hpp>
 #include <weir/detail/task_block.hpp>
 #include <weir/error.hpp>
 #include <weir/task.hpp>
@@ -264,6 +265,11 @@ class bound_call {
                 "a submitted callable and its arguments must have destructors that do not throw");
   static_assert(alignof(std::tuple<F, Args...>) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "over-aligned callables and arguments are not supported: pass a std::unique_ptr");
+  static_assert(!is_task<std::remove_cvref_t<typename raw_result<F, Args...>::type>> ||
+                    !keeps_temporary<F, Args...>,
+                "a coroutine's reference parameter would refer to a temporary that is made of the "
+                "argument and gone when the coroutine runs: take it by value, or pass an argument "
+                "of the parameter's own type");
   std::optional<std::tuple<F, Args...>> parts_;
   [[no_unique_address]] stop_bridge_for<F, Args...> bridge_;
 };

@@ -87,6 +87,20 @@ clamped(std::chrono::duration<Rep, Period> timeout) noexcept {
   return std::chrono::ceil<std::chrono::steady_clock::duration>(timeout);
 }
 
+/// What a counter of the CPU says that runs at a steady rate, the same for all threads, or nearly:
+/// for an order in time, not for durations. Some nanoseconds.
+[[nodiscard]] inline std::uint64_t ticks() noexcept {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  std::uint64_t count = 0;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(count));
+  return count;
+#else
+  return static_cast<std::uint64_t>(now().time_since_epoch().count());
+#endif
+}
+
 /// Tells the CPU that this is a spin loop.
 inline void relax() noexcept {
 #if defined(__x86_64__)

@@ -154,7 +154,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   /// now, and `std::bad_alloc`; then the room is given back.
   void admit(thread_state& thread, pool_item& item);
   /// The same of a callable without an item.
-  void admit(thread_state& thread, word_call callable);
+  void admit(thread_state& thread, const word_call& callable);
   /// Admits the task of `w` now, or when there is room.
   /// \return whether it was admitted now; if not, `w` belongs to the queue until it has been.
   /// Throws as require_open and admit.
@@ -272,7 +272,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void take_back_count(thread_state& thread) noexcept;
   /// Pushes, and enters a task that is tracked.
   void push_entered(pool_item& item);
-  void push_entered(word_call callable);
+  void push_entered(const word_call& callable);
   /// Of a task that has waited for room, before it can be cancelled. Then it is pushed.
   void stamp_accepted(pool_item& item) noexcept;
   void push_accepted(thread_state& thread, pool_item& item) noexcept;

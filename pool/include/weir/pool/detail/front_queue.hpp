@@ -14,7 +14,7 @@ namespace weir::detail {
 struct taken_call {
   taken_call() noexcept {}
   explicit taken_call(pool_item* which) noexcept : item(which) {}
-  explicit taken_call(word_call which) noexcept : word(which) {}
+  explicit taken_call(const word_call& which) noexcept : word(which) {}
 
   [[nodiscard]] explicit operator bool() const noexcept {
     return item != nullptr || word.run != nullptr;
@@ -39,8 +39,8 @@ class WEIR_API front_queue {
 
   /// Throws `std::bad_alloc`; then nothing was pushed.
   virtual void push(pool_item& item) = 0;
-  /// The same of a callable without an item; only if the queue's policy `takes_words`.
-  virtual void push(word_call callable);
+  /// The same of a callable without an item.
+  virtual void push(const word_call& callable) = 0;
   /// Takes the best into `slot`, and counts it as taken unless it is a husk. None means that there
   /// is none, or that others are taking at this moment.
   [[nodiscard]] virtual taken_call pop(pool_slot& slot) noexcept = 0;
@@ -64,11 +64,11 @@ class WEIR_API front_queue {
   }
 };
 
-/// First in, first out for each submitting thread. moodycamel's queue. Takes words.
+/// First in, first out for each submitting thread. moodycamel's queue.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_fifo_queue();
-/// Last in, first out. A linked stack.
+/// Last in, first out.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_lifo_queue();
-/// The smallest weight first, of equal ones the oldest. Items must be `weighted_item`s.
+/// The smallest weight first, of equal ones the oldest.
 [[nodiscard]] WEIR_API std::unique_ptr<front_queue> make_priority_queue();
 
 } // namespace weir::detail

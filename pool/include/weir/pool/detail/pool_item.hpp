@@ -98,7 +98,10 @@ class pool_item {
   /// Of a task that is `tracked()`, when it is made.
   void set_tracked() noexcept { place_.store(tracked_bit, std::memory_order_relaxed); }
 
-  /// Of the queue.
+  /// Of the queue: where it is in an order by weight, while it waits; a link of a husk that was
+  /// taken out.
+  [[nodiscard]] inline int weight() noexcept;
+  inline void set_weight(int weight) noexcept;
   [[nodiscard]] inline pool_item* next() noexcept;
   inline void set_next(pool_item* item) noexcept;
 
@@ -119,7 +122,7 @@ class pool_item {
   [[nodiscard]] std::uintptr_t mark() const noexcept {
     return place_.load(std::memory_order_relaxed) & tracked_bit;
   }
-  /// What follows this word: a task's control block, or a posted callable's link.
+  /// What follows this word: a task's control block, or a posted callable's weight.
   template <class T>
   [[nodiscard]] T& following() noexcept {
     return *std::launder(
@@ -127,30 +130,6 @@ class pool_item {
   }
 
   sync::atomic<std::uintptr_t> place_{0};
-};
-
-class weighted_item;
-
-/// Places in an order by weight, of the queue.
-struct weighted_links {
-  weighted_item* child = nullptr;
-  weighted_item* rest = nullptr;
-  int weight = 4;
-  std::uint32_t series = 0;
-};
-
-/// An item of a queue that is ordered by weight. The common part comes last.
-class weighted_item : public weighted_links, public pool_item {
- protected:
-  using pool_item::pool_item;
-  ~weighted_item() = default;
-};
-
-/// An item of a queue that keeps the order of submission or its reverse.
-class plain_item : public pool_item {
- protected:
-  using pool_item::pool_item;
-  ~plain_item() = default;
 };
 
 /// Calls `f` in a slot, or drops it, and routes what it throws.
@@ -169,7 +148,7 @@ template <class F>
   }
 }
 
-/// A posted callable of a word that moves as bytes: for queues that hold some without an item.
+/// A posted callable of a word that moves as bytes: waits without an item.
 struct word_call {
   using function = task_end (*)(std::uintptr_t word, thread_state& thread) noexcept;
 
@@ -185,8 +164,11 @@ struct word_call {
     std::memcpy(&word, std::addressof(f), sizeof(F));
   }
 
+  void set_weight(int by) noexcept { weight = by; }
+
   function run = nullptr;
   std::uintptr_t word = 0;
+  int weight = 0;
 
  private:
   template <class F>
@@ -205,10 +187,10 @@ WEIR_API void free_slot(pool_slot& slot, thread_state& thread) noexcept;
 /// A task has been cancelled before it started.
 WEIR_API void cancelled_unstarted(pool_item& item, thread_state& thread) noexcept;
 
-/// A control block (`call_block`, `coroutine_call_block`) that can wait in a queue of `Item`s.
-template <class Block, class Item>
+/// A control block (`call_block`, `coroutine_call_block`) that can wait in a pool's queue.
+template <class Block>
 class pooled : public Block {
-  struct made_item final : Item {};
+  struct made_item final : pool_item {};
 
  public:
   template <class... Parts>
@@ -223,7 +205,7 @@ class pooled : public Block {
     deallocate_frame(static_cast<std::byte*>(memory) - room_for_item(), room_for_item() + size);
   }
 
-  [[nodiscard]] Item& item() noexcept {
+  [[nodiscard]] pool_item& item() noexcept {
     return *std::launder(reinterpret_cast<made_item*>(item_address(this)));
   }
 
@@ -271,26 +253,34 @@ tracked_task* pool_item::tracked() noexcept {
   return (seen & (posted_bit | tracked_bit)) == tracked_bit ? block().tracked_part() : nullptr;
 }
 
+int pool_item::weight() noexcept {
+  return posted() ? following<int>() : block().weight;
+}
+
+void pool_item::set_weight(int weight) noexcept {
+  if (posted())
+    following<int>() = weight;
+  else
+    block().weight = weight;
+}
+
 pool_item* pool_item::next() noexcept {
-  return posted() ? following<pool_item*>() : static_cast<pool_item*>(block().next_item);
+  return static_cast<pool_item*>(block().next_item);
 }
 
 void pool_item::set_next(pool_item* item) noexcept {
-  if (posted())
-    following<pool_item*>() = item;
-  else
-    block().next_item = item;
+  block().next_item = item;
 }
 
 /// A posted callable.
-template <class F, class Item>
-class posted_item final : public Item {
+template <class F>
+class posted_item final : public pool_item {
  public:
   static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "over-aligned callables are not supported: capture a std::unique_ptr");
 
   template <class G>
-  explicit posted_item(std::in_place_t, G&& f) : Item(&run), f_(std::forward<G>(f)) {}
+  explicit posted_item(std::in_place_t, G&& f) : pool_item(&run), f_(std::forward<G>(f)) {}
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) noexcept {
@@ -303,7 +293,7 @@ class posted_item final : public Item {
     return run_unawaited(owned->f_, thread);
   }
 
-  pool_item* next_ = nullptr; // see pool_item::following
+  [[maybe_unused]] int weight_ = 0; // see pool_item::following
   F f_;
 };
 
@@ -316,15 +306,14 @@ struct new_task {
   result_block<T>* block;
 };
 
-/// The control block for `f(args...)`, with both references still the caller's, and its item
-/// prepared by `prepare`. Throws as `make_block`.
-template <class Item, class Prepare, class F, class... Args>
-[[nodiscard]] new_task<submit_result_t<F, Args...>>
-make_pooled(scheduler& home, const Prepare& prepare, F&& f, Args&&... args) {
+/// The control block for `f(args...)`, with both references still the caller's. Throws as
+/// `make_block`.
+template <class F, class... Args>
+[[nodiscard]] new_task<submit_result_t<F, Args...>> make_pooled(scheduler& home, F&& f,
+                                                                Args&&... args) {
   require_callable(f);
-  auto* const made = new pooled<block_for<F, Args...>, Item>(home, std::forward<F>(f),
-                                                             std::forward<Args>(args)...);
-  prepare(made->item());
+  auto* const made =
+      new pooled<block_for<F, Args...>>(home, std::forward<F>(f), std::forward<Args>(args)...);
   return {made->item(), *made};
 }
 

@@ -75,7 +75,7 @@ class WEIR_API queue_core {
 
   // Tasks.
   void push(pool_item& item) { items_->push(item); }
-  void push(word_call callable) { items_->push(callable); }
+  void push(const word_call& callable) { items_->push(callable); }
   /// See `front_queue::pop`.
   [[nodiscard]] taken_call take(pool_slot& slot) noexcept { return items_->pop(slot); }
   /// What was taken, and counted so, waits again. Before it is pushed.

@@ -125,8 +125,8 @@ class queued_pool {
   }
 
   /// Has `f()` called in a slot; its result is dropped, and nobody can wait for it or stop it. The
-  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in a
-  /// `fifo` queue itself; else one small allocation from the thread's cache. An exception goes to
+  /// cheapest way in: a callable of at most a word that can be copied as bytes is stored in the
+  /// queue itself; else one small allocation from the thread's cache. An exception goes to
   /// the runtime's `on_unhandled_exception`. Throws as `submit_nowait`. The pool's executor is not
   /// used. With options other than a weight, and in a pool with `ids`, it is a task like others.
   template <class F>
@@ -135,7 +135,7 @@ class queued_pool {
     if (settings_->ids)
       (void)submit_nowait(std::forward<F>(f));
     else
-      post_plain([](item&) {}, std::forward<F>(f));
+      post_plain(options_type(), std::forward<F>(f));
   }
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
@@ -143,7 +143,7 @@ class queued_pool {
     if (settings_->ids || wants_more(options))
       (void)submit_nowait(options, std::forward<F>(f));
     else
-      post_plain([&](item& made) { Queue::apply(options, made); }, std::forward<F>(f));
+      post_plain(options, std::forward<F>(f));
   }
 
   /// Requests stop of the tasks with these ids: one that waits is cancelled at once and gives its
@@ -210,7 +210,7 @@ class queued_pool {
 
  protected:
   queued_pool(std::shared_ptr<pool_engine> engine, pool_settings settings)
-      : engine_(std::move(engine)),
+      : keeps_(engine->home()), engine_(std::move(engine)),
         settings_(std::make_shared<const pool_settings>(std::move(settings))),
         listed_(
             engine_.get(),
@@ -260,60 +260,62 @@ class queued_pool {
   }
 
  private:
-  using item = typename Queue::item;
-
   /// A task about which nothing was said.
   template <class F, class... Args>
   new_task<submit_result_t<F, Args...>> make(F&& f, Args&&... args) {
     require_callable(f);
-    return make_for([](item&) {}, std::forward<F>(f), std::forward<Args>(args)...);
+    return make_for(options_type(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
   new_task<submit_result_t<F, Args...>> make_with(const options_type& options, F&& f,
                                                   Args&&... args) {
     require_callable(f);
-    const auto prepare = [&](item& made) { Queue::apply(options, made); };
     if (!wants_more(options))
-      return make_for(prepare, std::forward<F>(f), std::forward<Args>(args)...);
+      return make_for(options, std::forward<F>(f), std::forward<Args>(args)...);
     if constexpr (calls_plainly<F, Args...>) {
       if (settings_->executor)
-        return make_more(options, prepare,
+        return make_more(options,
                          on_pool_executor(std::forward<F>(f), std::forward<Args>(args)...));
     }
-    return make_more(options, prepare, std::forward<F>(f), std::forward<Args>(args)...);
+    return make_more(options, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  template <class Prepare, class F, class... Args>
-  new_task<submit_result_t<F, Args...>> make_for(const Prepare& prepare, F&& f, Args&&... args) {
+  template <class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_for(const options_type& options, F&& f,
+                                                 Args&&... args) {
     if constexpr (calls_plainly<F, Args...>) {
       if (settings_->executor)
-        return make_plain(prepare,
+        return make_plain(options,
                           on_pool_executor(std::forward<F>(f), std::forward<Args>(args)...));
     }
-    return make_plain(prepare, std::forward<F>(f), std::forward<Args>(args)...);
+    return make_plain(options, std::forward<F>(f), std::forward<Args>(args)...);
   }
-  template <class Prepare, class F, class... Args>
-  new_task<submit_result_t<F, Args...>> make_plain(const Prepare& prepare, F&& f, Args&&... args) {
-    if (settings_->ids)
-      return make_tracked<item>(engine_, settings_, {}, prepare, std::forward<F>(f),
-                                std::forward<Args>(args)...);
-    return make_pooled<item>(engine_->home(), prepare, std::forward<F>(f),
-                             std::forward<Args>(args)...);
+  template <class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_plain(const options_type& options, F&& f,
+                                                   Args&&... args) {
+    const auto made =
+        settings_->ids
+            ? make_tracked(engine_, settings_, {}, std::forward<F>(f), std::forward<Args>(args)...)
+            : make_pooled(engine_->home(), std::forward<F>(f), std::forward<Args>(args)...);
+    Queue::apply(options, *made.item);
+    return made;
   }
-  template <class Prepare, class F, class... Args>
-  new_task<submit_result_t<F, Args...>> make_more(const options_type& options,
-                                                  const Prepare& prepare, F&& f, Args&&... args) {
+  template <class F, class... Args>
+  new_task<submit_result_t<F, Args...>> make_more(const options_type& options, F&& f,
+                                                  Args&&... args) {
     task_wishes wishes;
     wishes.end_callback = options.end_callback.get();
     wishes.cancel_callback = options.cancel_callback.get();
     wishes.start_by = options.start_by;
-    if (options.timeout)
-      return make_tracked<item>(
-          engine_, settings_, std::move(wishes), prepare,
-          limited_call<std::decay_t<F>, std::decay_t<Args>...>(
-              *options.timeout, std::in_place, std::forward<F>(f), std::forward<Args>(args)...));
-    return make_tracked<item>(engine_, settings_, std::move(wishes), prepare, std::forward<F>(f),
-                              std::forward<Args>(args)...);
+    const auto made = options.timeout
+                          ? make_tracked(engine_, settings_, std::move(wishes),
+                                         limited_call<std::decay_t<F>, std::decay_t<Args>...>(
+                                             *options.timeout, std::in_place, std::forward<F>(f),
+                                             std::forward<Args>(args)...))
+                          : make_tracked(engine_, settings_, std::move(wishes), std::forward<F>(f),
+                                         std::forward<Args>(args)...);
+    Queue::apply(options, *made.item);
+    return made;
   }
 
   /// Whether something was said besides what the queue is for.
@@ -364,8 +366,8 @@ class queued_pool {
     return made;
   }
 
-  template <class Prepare, class F>
-  void post_plain(const Prepare& prepare, F&& f) {
+  template <class F>
+  void post_plain(const options_type& options, F&& f) {
     using callable = std::decay_t<F>;
     static_assert(!is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
                   "post() does not run coroutines: use submit_nowait()");
@@ -376,29 +378,31 @@ class queued_pool {
       throw not_available::full();
     if (auto* const context = current_context(this_thread())) [[unlikely]] {
       using in_context = call_in_context<callable>;
-      post_made<in_context>(prepare, made_with_room([&] {
+      post_made<in_context>(options, made_with_room([&] {
                               return in_context(context_ref::of(context), std::forward<F>(f));
                             }));
     } else {
-      post_made<callable>(prepare, std::forward<F>(f));
+      post_made<callable>(options, std::forward<F>(f));
     }
   }
 
-  template <class Callable, class Prepare, class F>
-  void post_made(const Prepare& prepare, F&& f) {
-    using made_item = posted_item<Callable, item>;
-    if constexpr (Queue::takes_words && word_call::fits<Callable> &&
-                  std::is_nothrow_constructible_v<Callable, F>) {
-      engine_->admit(this_thread(), word_call(Callable(std::forward<F>(f))));
+  template <class Callable, class F>
+  void post_made(const options_type& options, F&& f) {
+    using made_item = posted_item<Callable>;
+    if constexpr (word_call::fits<Callable> && std::is_nothrow_constructible_v<Callable, F>) {
+      word_call made(Callable(std::forward<F>(f)));
+      Queue::apply(options, made);
+      engine_->admit(this_thread(), made);
     } else {
       auto made = made_with_room(
           [&] { return std::make_unique<made_item>(std::in_place, std::forward<F>(f)); });
-      prepare(*made);
+      Queue::apply(options, *made);
       engine_->admit(this_thread(), *made);
       (void)made.release();
     }
   }
 
+  scheduler_share keeps_;
   std::shared_ptr<pool_engine> engine_;
   std::shared_ptr<const pool_settings> settings_;
   pool_registration listed_;

@@ -127,9 +127,9 @@ class WEIR_API tracked_task {
 }
 
 /// A control block that is tracked.
-template <class Block, class Item>
-class tracked final : public pooled<Block, Item>, public tracked_task {
-  using base = pooled<Block, Item>;
+template <class Block>
+class tracked final : public pooled<Block>, public tracked_task {
+  using base = pooled<Block>;
 
  public:
   template <class... Parts>
@@ -172,14 +172,13 @@ class tracked final : public pooled<Block, Item>, public tracked_task {
 };
 
 /// As `make_pooled`, tracked.
-template <class Item, class Prepare, class F, class... Args>
+template <class F, class... Args>
 [[nodiscard]] new_task<submit_result_t<F, Args...>>
 make_tracked(std::shared_ptr<pool_engine> pool, std::shared_ptr<const pool_settings> settings,
-             task_wishes wishes, const Prepare& prepare, F&& f, Args&&... args) {
-  auto* const made = new tracked<block_for<F, Args...>, Item>(std::move(pool), std::move(settings),
-                                                              std::move(wishes), std::forward<F>(f),
-                                                              std::forward<Args>(args)...);
-  prepare(made->item());
+             task_wishes wishes, F&& f, Args&&... args) {
+  auto* const made =
+      new tracked<block_for<F, Args...>>(std::move(pool), std::move(settings), std::move(wishes),
+                                         std::forward<F>(f), std::forward<Args>(args)...);
   return {made->item(), *made};
 }
 
