@@ -8,6 +8,7 @@ bench_packages=(libbenchmark-dev libasio-dev libtbb-dev libboost-dev libboost-fi
 # Peers in other languages, of which the benchmarks leave out what is not there.
 peer_packages=(rustc cargo librust-rayon-dev librust-tokio-dev golang-go)
 count_packages=(valgrind binutils)
+browser_packages=(chromium fonts-dejavu-core)
 model_packages=(spin gcc)
 
 run() {
