@@ -2,7 +2,6 @@
 #include "ordered_queue.hpp"
 
 #include <cstddef>
-#include <deque>
 #include <memory>
 
 namespace weir::detail {
@@ -47,7 +46,7 @@ class newest_first {
   }
 
   order_memory memory_;
-  std::pmr::deque<placed_call> calls_{&memory_};
+  calls_of<placed_call> calls_{order_allocator<placed_call>(memory_)};
   // What is between has been taken out or moved down; both 0: nothing.
   std::size_t gap_begin_ = 0;
   std::size_t gap_end_ = 0;

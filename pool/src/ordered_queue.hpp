@@ -23,9 +23,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <iterator>
 #include <memory>
-#include <memory_resource>
 #include <new>
 #include <span>
 #include <utility>
@@ -112,12 +112,86 @@ struct fresh_call : timed_call {
   }
 };
 
-/// For a deque of calls: takes from the allocator in large pieces, and keeps them for the next
-/// time that many wait, as moodycamel's queue does.
-class order_memory final : public std::pmr::unsynchronized_pool_resource {
+/// Memory of deques of calls. Comes from the allocator in pieces that double, since what other
+/// threads than the first get from glibc's grows page by page; and is kept for the next time that
+/// as many wait, as moodycamel's queue does.
+class order_memory {
  public:
-  order_memory() : unsynchronized_pool_resource({0, 1024}, std::pmr::new_delete_resource()) {}
+  order_memory() noexcept {}
+  order_memory(const order_memory&) = delete;
+  order_memory& operator=(const order_memory&) = delete;
+  ~order_memory() {
+    while (pieces_ != nullptr)
+      ::operator delete(std::exchange(pieces_, pieces_->next));
+  }
+
+  /// Throws `std::bad_alloc`.
+  [[nodiscard]] void* take(std::size_t size) {
+    if (!is_node(size))
+      return ::operator new(size);
+    if (free_ == nullptr)
+      add_piece();
+    return std::exchange(free_, free_->next);
+  }
+  void give_back(void* memory, std::size_t size) noexcept {
+    if (is_node(size))
+      free_ = ::new (memory) link{free_};
+    else
+      ::operator delete(memory);
+  }
+
+ private:
+  struct link {
+    link* next;
+  };
+  /// Of a deque of libstdc++; it also has an array of pointers to them.
+  static constexpr std::size_t node_size = 512;
+  static constexpr std::size_t most_nodes = 512;
+  static constexpr bool is_node(std::size_t size) noexcept {
+    return size <= node_size && size > node_size / 2;
+  }
+
+  void add_piece() {
+    auto* const memory = static_cast<std::byte*>(::operator new((nodes_ + 1) * node_size));
+    pieces_ = ::new (static_cast<void*>(memory)) link{pieces_};
+    for (std::size_t i = nodes_; i != 0; --i)
+      give_back(memory + i * node_size, node_size);
+    nodes_ = std::min(2 * nodes_, most_nodes);
+  }
+
+  link* free_ = nullptr;
+  link* pieces_ = nullptr;
+  std::size_t nodes_ = 4; // of the next piece
 };
+
+template <class T>
+class order_allocator {
+ public:
+  using value_type = T;
+
+  explicit order_allocator(order_memory& memory) noexcept : memory_(&memory) {}
+  template <class U>
+  order_allocator(const order_allocator<U>& other) noexcept // NOLINT: as allocators are
+      : memory_(&other.memory()) {}
+
+  [[nodiscard]] T* allocate(std::size_t count) {
+    return static_cast<T*>(memory_->take(count * sizeof(T)));
+  }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    memory_->give_back(memory, count * sizeof(T));
+  }
+  [[nodiscard]] order_memory& memory() const noexcept { return *memory_; }
+  template <class U>
+  bool operator==(const order_allocator<U>& other) const noexcept {
+    return memory_ == &other.memory();
+  }
+
+ private:
+  order_memory* memory_;
+};
+
+template <class Call>
+using calls_of = std::deque<Call, order_allocator<Call>>;
 
 /// An `Order` keeps calls, for one thread at a time:
 ///
@@ -138,12 +212,13 @@ class ordered_queue final : public front_queue {
 
   taken_call pop(pool_slot& slot) noexcept override {
     const taking_flag::guard guard(taking_, &taken_);
-    if (const auto now = sync::ticks();
-        order_.empty() || now - looked_ >= sync::ticks_in_a_moment || self().pushed) {
-      self().pushed = false;
-      sort_in();
+    const auto now = sync::ticks();
+    if ((order_.empty() && left_.empty()) || now - looked_ >= sync::ticks_in_a_moment ||
+        now - self().last < sync::ticks_in_a_moment) {
+      fetch();
       looked_ = now;
     }
+    sort_in(now);
     taken_call best;
     if (!order_.empty()) {
       best = order_.take();
@@ -163,7 +238,8 @@ class ordered_queue final : public front_queue {
 
   pool_item* take_husks(bool& more) noexcept override {
     const taking_flag::guard guard(taking_, &taken_);
-    sort_in();
+    fetch();
+    sort_in(sync::ticks());
     pool_item* husks = nullptr;
     more = order_.take_husks(husks, husk_batch);
     return husks;
@@ -174,9 +250,8 @@ class ordered_queue final : public front_queue {
 
   /// Of a thread.
   struct pusher {
-    std::uint64_t last = 0;
+    std::uint64_t last = 0; // time of a push
     std::uint32_t random = 1;
-    bool pushed = false; // since it last looked into an inbox
 
     /// Times of one thread are all different, whatever its clock.
     [[nodiscard]] std::uint64_t time() noexcept { return last = std::max(sync::ticks(), last + 1); }
@@ -196,47 +271,50 @@ class ordered_queue final : public front_queue {
     pusher& by = self();
     if (!inbox_.enqueue(queued_call({call, by.time(), weight})))
       throw std::bad_alloc();
-    by.pushed = true;
     if (by.looks() && taking_.try_take()) {
-      sort_in();
+      fetch();
+      sort_in(by.last);
       taking_.leave();
     }
   }
 
-  void sort_in() noexcept {
-    for (bool all = false; !all;) {
-      if (left_.empty())
-        all = fetch();
-      try {
-        for (; !left_.empty(); left_ = left_.subspan(1))
-          order_.add(left_.front());
-      } catch (...) {
-        return; // no memory: the rest waits here
-      }
+  /// Moves what was pushed until `now`, before the inbox was looked into. What is younger waits for
+  /// the next time: the inbox may have some that is older than that.
+  void sort_in(std::uint64_t now) noexcept {
+    const auto younger = [&](const fresh_call& call) { return call.time > now; };
+    try {
+      for (; !left_.empty() && !younger(left_.front()); left_ = left_.subspan(1))
+        order_.add(left_.front());
+    } catch (...) { // no memory: the rest waits here
     }
   }
 
-  /// Takes out what is in the inbox. \return false if there was no memory for all of it.
-  bool fetch() noexcept {
-    std::size_t count = 0;
-    bool all = false;
-    for (;;) {
+  /// Takes out what is in the inbox, beside what is left, all in order.
+  void fetch() noexcept {
+    std::copy(left_.begin(), left_.end(), fresh_.get());
+    std::size_t count = left_.size();
+    // Those who push may be faster.
+    const std::size_t enough = count + 2 * inbox_.size_approx() + first_room;
+    for (bool all = false; !all && count < enough;) {
+      if (count == room_ && !make_room())
+        break;
       count += inbox_.try_dequeue_bulk(consumer_, fresh_.get() + count, room_ - count);
       all = count != room_;
-      if (all)
-        break;
-      std::unique_ptr<fresh_call[]> larger(new (std::nothrow) fresh_call[2 * room_]);
-      if (larger == nullptr)
-        break;
-      std::copy_n(fresh_.get(), count, larger.get());
-      fresh_ = std::move(larger);
-      room_ *= 2;
     }
     left_ = {fresh_.get(), count};
     const auto earlier = [](const fresh_call& a, const fresh_call& b) { return a.time < b.time; };
     if (!std::is_sorted(left_.begin(), left_.end(), earlier))
       std::sort(left_.begin(), left_.end(), earlier);
-    return all;
+  }
+
+  bool make_room() noexcept {
+    std::unique_ptr<fresh_call[]> larger(new (std::nothrow) fresh_call[2 * room_]);
+    if (larger == nullptr)
+      return false;
+    std::copy_n(fresh_.get(), room_, larger.get());
+    fresh_ = std::move(larger);
+    room_ *= 2;
+    return true;
   }
 
   moodycamel::ConcurrentQueue<queued_call, queue_traits> inbox_;

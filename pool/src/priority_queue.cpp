@@ -5,7 +5,6 @@
 #include <array>
 #include <bit>
 #include <cstddef>
-#include <deque>
 #include <memory>
 
 namespace weir::detail {
@@ -68,9 +67,9 @@ class by_weight {
   static bool after(const timed_call& a, const timed_call& b) noexcept {
     return a.weight != b.weight ? a.weight > b.weight : a.time > b.time;
   }
-  [[nodiscard]] bool is_before_line(const timed_call& call, unsigned line) const noexcept {
-    const int weight = weights_[line];
-    return call.weight != weight ? call.weight < weight : call.time < lines_[line].front().time;
+  [[nodiscard]] bool is_before_line(const timed_call& call, unsigned i) const noexcept {
+    const int weight = weights_[i];
+    return call.weight != weight ? call.weight < weight : call.time < lines_[i].front().time;
   }
 
   /// The line of that weight, or one that nobody uses; else their number.
@@ -93,14 +92,15 @@ class by_weight {
     return best;
   }
 
-  using calls = std::pmr::deque<placed_call>;
+  using line = calls_of<placed_call>;
+  [[nodiscard]] line new_line() { return line(order_allocator<placed_call>(memory_)); }
 
   order_memory memory_;
-  std::array<calls, 8> lines_{calls(&memory_), calls(&memory_), calls(&memory_), calls(&memory_),
-                              calls(&memory_), calls(&memory_), calls(&memory_), calls(&memory_)};
+  std::array<line, 8> lines_{new_line(), new_line(), new_line(), new_line(),
+                             new_line(), new_line(), new_line(), new_line()};
   std::array<int, 8> weights_{};
   unsigned used_ = 0; // the bits of lines with calls
-  std::pmr::deque<timed_call> heap_{&memory_};
+  calls_of<timed_call> heap_{order_allocator<timed_call>(memory_)};
 };
 
 } // namespace

@@ -47,7 +47,7 @@ class taking_flag {
       // Who takes so often does it at the least cost if left alone for a while: each change of
       // hands moves all that is touched under the flag to another CPU.
       if (takes != nullptr && takes->value() - before >= often)
-        relax(16 * moment);
+        relax(8 * moment);
       else
         sync::yield_thread(); // it may have lost its CPU
     }

@@ -501,7 +501,8 @@ void worker::sleep() noexcept {
     asleep_since_.store(0, std::memory_order_relaxed);
   // Work that came soon after a short spin would have been found by a long one.
   const sync::time_point::duration woken(woken_at_.load(std::memory_order_relaxed));
-  if (woken - vain_from_.time_since_epoch() < owner_.options().spin)
+  const auto gap = woken - vain_from_.time_since_epoch();
+  if (gap.count() >= 0 && gap < owner_.options().spin)
     spin_ = owner_.options().spin;
 }
 

@@ -78,6 +78,9 @@ static_assert(
     keeps_temporary<weir::task<> (*)(weir::inplace_stop_token, const std::string&) noexcept,
                     const char*>);
 static_assert(keeps_temporary<weir::named_function<&refers>, const char*, int>);
+// Parameters that have a default are not given.
+static_assert(!keeps_temporary<weir::task<> (*)(int, const std::string&), int>);
+static_assert(keeps_temporary<weir::task<> (*)(const std::string&, int), const char*>);
 
 } // namespace
 

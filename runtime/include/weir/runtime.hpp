@@ -286,7 +286,8 @@ class WEIR_API runtime {
   decltype(auto) block_on(A&& awaited) {
     require_blockable();
     using awaited_type = std::remove_cvref_t<A>;
-    if constexpr (std::is_lvalue_reference_v<A> && !std::copy_constructible<awaited_type>)
+    if constexpr (std::is_lvalue_reference_v<A> &&
+                  !(std::copy_constructible<awaited_type> && awaitable<awaited_type>))
       return spawn(detail::await_reference_in_task<std::remove_reference_t<A>,
                                                    detail::await_result_t<A>>(awaited))
           .get();

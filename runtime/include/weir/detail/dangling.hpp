@@ -5,11 +5,13 @@
 /// coroutine is called, not while it runs.
 #pragma once
 
+#include <weir/stop_token.hpp>
 #include <weir/task.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -32,18 +34,21 @@ concept refers_to_temporary =
     !requires(A a) { std::move(a).operator std::add_rvalue_reference_t<P>(); } &&
     !requires(A a) { std::move(a).operator std::remove_cvref_t<P>&(); };
 
-/// For parameters and arguments that are as many, the last ones if there are more parameters: a
-/// stop token comes first.
+template <class T>
+inline constexpr bool is_stop_token =
+    std::same_as<T, inplace_stop_token> || std::same_as<T, std::stop_token>;
+
+/// For parameters, of which the last may be default ones, and arguments.
 template <class Parameters, class Arguments>
 inline constexpr bool any_refers_to_temporary = false;
-template <class P, class... Ps, class... As>
-  requires(sizeof...(Ps) + 1 > sizeof...(As))
-inline constexpr bool any_refers_to_temporary<std::tuple<P, Ps...>, std::tuple<As...>> =
-    any_refers_to_temporary<std::tuple<Ps...>, std::tuple<As...>>;
-template <class... Ps, class... As>
-  requires(sizeof...(Ps) == sizeof...(As))
-inline constexpr bool any_refers_to_temporary<std::tuple<Ps...>, std::tuple<As...>> =
-    (refers_to_temporary<Ps, As> || ...);
+template <class P, class... Ps, class A, class... As>
+inline constexpr bool any_refers_to_temporary<std::tuple<P, Ps...>, std::tuple<A, As...>> =
+    refers_to_temporary<P, A> || any_refers_to_temporary<std::tuple<Ps...>, std::tuple<As...>>;
+/// A stop token comes first if there is one parameter more.
+template <class P, class... Ps, class A, class... As>
+  requires(is_stop_token<std::remove_cvref_t<P>> && sizeof...(Ps) > sizeof...(As))
+inline constexpr bool any_refers_to_temporary<std::tuple<P, Ps...>, std::tuple<A, As...>> =
+    any_refers_to_temporary<std::tuple<Ps...>, std::tuple<A, As...>>;
 
 /// The parameters of a function; nothing of what is overloaded or a template.
 template <class F>

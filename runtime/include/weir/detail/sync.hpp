@@ -101,13 +101,13 @@ clamped(std::chrono::duration<Rep, Period> timeout) noexcept {
 #endif
 }
 
-/// So many are 100 to 400 ns on most machines.
+/// So many are about half a microsecond or one on most machines.
 #if defined(__x86_64__)
-inline constexpr std::uint64_t ticks_in_a_moment = 512;
+inline constexpr std::uint64_t ticks_in_a_moment = 2048;
 #elif defined(__aarch64__)
-inline constexpr std::uint64_t ticks_in_a_moment = 8;
+inline constexpr std::uint64_t ticks_in_a_moment = 32;
 #else
-inline constexpr std::uint64_t ticks_in_a_moment = 250;
+inline constexpr std::uint64_t ticks_in_a_moment = 1000;
 #endif
 
 /// Tells the CPU that this is a spin loop.
