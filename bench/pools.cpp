@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t workers = 2;
 constexpr long jobs_per_round = 1'000'000;
 
-/// A round in seconds, after one that brings the memory for as many jobs, whose first touch may cost
-/// more than all the rest; 0 if it ran a wrong number of jobs.
+/// A round in seconds, after one that brings the memory for as many jobs, whose first touch may
+/// cost more than all the rest; 0 if it ran a wrong number of jobs.
 template <class Submit>
 double checked_round(int producers, const Submit& submit) {
   bench::time_round(jobs_per_round, producers, submit);

@@ -67,7 +67,8 @@ class sink_ref {
   error_sink* sink_ = nullptr;
 };
 
-/// Keeps a scheduler for somebody who may live longer than its runtime, whose threads are gone then.
+/// Keeps a scheduler for somebody who may live longer than its runtime, whose threads are gone
+/// then.
 class WEIR_API scheduler_share {
  public:
   explicit scheduler_share(scheduler& kept);
