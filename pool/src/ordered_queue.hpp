@@ -222,7 +222,7 @@ class ordered_queue final : public front_queue {
     taken_call best;
     if (!order_.empty()) {
       best = order_.take();
-    } else if (!left_.empty()) { // there was no memory to sort it in
+    } else if (!left_.empty()) { // pushed meanwhile, or there was no memory to sort it in
       best = left_.front().call(left_.front().weight);
       left_ = left_.subspan(1);
     } else {
@@ -281,7 +281,9 @@ class ordered_queue final : public front_queue {
   /// Moves what was pushed until `now`, before the inbox was looked into. What is younger waits for
   /// the next time: the inbox may have some that is older than that.
   void sort_in(std::uint64_t now) noexcept {
-    const auto younger = [&](const fresh_call& call) { return call.time > now; };
+    // Not by much: a clock that is far off must not keep calls from being sorted in.
+    constexpr std::uint64_t much = std::uint64_t{1} << 24;
+    const auto younger = [&](const fresh_call& call) { return call.time - now - 1 < much; };
     try {
       for (; !left_.empty() && !younger(left_.front()); left_ = left_.subspan(1))
         order_.add(left_.front());

@@ -43,13 +43,19 @@ class taking_flag {
       constexpr int moment = 32;
       constexpr std::uint32_t often = 4;
       const auto before = takes == nullptr ? 0 : takes->value();
-      relax(moment);
-      // Who takes so often does it at the least cost if left alone for a while: each change of
-      // hands moves all that is touched under the flag to another CPU.
-      if (takes != nullptr && takes->value() - before >= often)
-        relax(8 * moment);
-      else
-        sync::yield_thread(); // it may have lost its CPU
+      for (int i = 0; i < 4; ++i) {
+        relax(moment);
+        const auto taken = takes == nullptr ? 0 : takes->value() - before;
+        if (taken >= often) {
+          // Who takes so often does it at the least cost if left alone for a while: each change of
+          // hands moves all that is touched under the flag to another CPU.
+          relax(8 * moment);
+          return;
+        }
+        if (taken != 0)
+          return;
+      }
+      sync::yield_thread(); // it may have lost its CPU
     }
     static void relax(int times) noexcept {
       for (int i = 0; i < times; ++i)
