@@ -90,8 +90,7 @@ TEST_CASE("a task_pool may outlive its runtime", "[after]") {
   rt.reset();
   CHECK(pool.num_running() == 0);
   CHECK(refuses([&] { (void)pool.apply(one); }));
-  CHECK(refuses([&] { (void)pool.map([](int) {}, std::vector<int>{1}); }) ==
-        weir::errc::pool_closed);
+  CHECK(refuses([&] { (void)pool.map([](int) {}, std::vector<int>{1}); }));
   pool.set_pool_size(5);
   pool.cancel_all();
   pool.lock();
@@ -110,5 +109,5 @@ TEST_CASE("a simple_task_pool may outlive its runtime", "[after]") {
   rt.reset();
   CHECK(pool.num_running() == 0);
   CHECK(pool.stop_all().empty());
-  CHECK(test::code_of([&] { (void)pool.start(); }));
+  CHECK(refuses([&] { (void)pool.start(); }));
 }
