@@ -175,10 +175,10 @@ class order_allocator {
       : memory_(&other.memory()) {}
 
   [[nodiscard]] T* allocate(std::size_t count) {
-    return static_cast<T*>(memory_->take(count * sizeof(T)));
+    return static_cast<T*>(memory_->take(size_of(count)));
   }
   void deallocate(T* memory, std::size_t count) noexcept {
-    memory_->give_back(memory, count * sizeof(T));
+    memory_->give_back(static_cast<void*>(memory), size_of(count));
   }
   [[nodiscard]] order_memory& memory() const noexcept { return *memory_; }
   template <class U>
@@ -187,6 +187,10 @@ class order_allocator {
   }
 
  private:
+  static constexpr std::size_t size_of(std::size_t count) noexcept {
+    return count * sizeof(T); // NOLINT(bugprone-sizeof-expression): T may be a pointer
+  }
+
   order_memory* memory_;
 };
 
