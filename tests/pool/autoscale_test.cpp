@@ -248,7 +248,7 @@ TEST_CASE("step_now follows the backlog, and the pool uses what it gets", "[auto
   for (auto& h : handles)
     h.get();
   test::eventually([&] { return pool.waiting_tasks_number() == 0; });
-  CHECK(pool.step_now() == -2); // 0/8
+  CHECK(pool.step_now() == -2);                       // 0/8
   test::eventually([&] { return pool.size() == 6; }); // slots may still be on their way out
 }
 
