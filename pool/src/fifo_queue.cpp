@@ -9,8 +9,8 @@
 //     `head_` is moved: who read a cell that has been filled again meanwhile fails to move it.
 // F2  `head_` counts in its upper half how many words were taken: so a word is taken and counted by
 //     one operation. Items are counted afterwards, since a husk does not count.
+#include "queue_traits.hpp"
 #include "taking.hpp"
-#include "waiting_call.hpp"
 
 #include <weir/pool/detail/front_queue.hpp>
 
@@ -29,8 +29,30 @@ front_queue::~front_queue() = default;
 
 namespace {
 
+/// An item, or a word with the function that takes it.
+struct element : queue_slot {
+  element() noexcept {}
+  explicit element(pool_item& which) noexcept : second(reinterpret_cast<std::uintptr_t>(&which)) {}
+  explicit element(const word_call& call) noexcept
+      : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
+  element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {}
+  element& operator=(element&& other) noexcept {
+    first = other.first;
+    second = other.second;
+    sync::tell_tsan_released(&other);
+    return *this;
+  }
+  ~element() = default;
+
+  [[nodiscard]] bool is_item() const noexcept { return first == 0; }
+  [[nodiscard]] pool_item* item() const noexcept { return reinterpret_cast<pool_item*>(second); }
+
+  std::uintptr_t first = 0;
+  std::uintptr_t second = 0;
+};
+
 class fifo_queue final : public front_queue {
-  using queue = moodycamel::ConcurrentQueue<queued<waiting_call>, queue_traits>;
+  using queue = moodycamel::ConcurrentQueue<element, queue_traits>;
 
  public:
   fifo_queue() : consumer_(queue_) {}
@@ -39,8 +61,8 @@ class fifo_queue final : public front_queue {
       delete std::exchange(first_, first_->next);
   }
 
-  void push(pool_item& item) override { push(waiting_call(item)); }
-  void push(const word_call& callable) override { push(waiting_call(callable)); }
+  void push(pool_item& item) override { push(element(item)); }
+  void push(const word_call& callable) override { push(element(callable)); }
 
   taken_call pop(pool_slot& slot) noexcept override {
     auto seen = head_.load(std::memory_order_acquire);
@@ -53,15 +75,23 @@ class fifo_queue final : public front_queue {
         continue;
       }
       const cell& at = ring_[index_of(seen) % ring_size];
-      const waiting_call best = at.load();
+      const auto first = at.first.load(std::memory_order_relaxed);
+      const auto second = at.second.load(std::memory_order_relaxed);
       const auto passed = (seen & ~index_mask) | ((seen + 1) & index_mask);
       // Acquire-release: F1; the cell was read before. Seq_cst: P4.
-      if (!head_.compare_exchange_weak(seen, best.item() != nullptr ? passed : passed + one_word,
+      if (!head_.compare_exchange_weak(seen, first == 0 ? passed : passed + one_word,
                                        std::memory_order_seq_cst, std::memory_order_acquire))
         continue;
-      if (pool_item* const item = best.item(); item != nullptr && arrives(*item, slot))
+      if (first != 0) {
+        word_call call;
+        call.run = reinterpret_cast<word_call::function>(first);
+        call.word = second;
+        return taken_call(call);
+      }
+      auto* const item = reinterpret_cast<pool_item*>(second);
+      if (arrives(*item, slot))
         items_taken_.fetch_add(1, std::memory_order_seq_cst); // P4
-      return best.call(0);
+      return taken_call(item);
     }
   }
 
@@ -86,7 +116,7 @@ class fifo_queue final : public front_queue {
       remove_husks(old, husks);
     } else if (left_ != 0 && fresh != nullptr) {
       fresh->end = static_cast<unsigned>(queue_.try_dequeue_bulk(
-          consumer_, fresh->calls.begin(), std::min<std::size_t>(left_, husk_batch)));
+          consumer_, fresh->elements.begin(), std::min<std::size_t>(left_, husk_batch)));
       left_ = fresh->end == 0 ? 0 : left_ - fresh->end;
       remove_husks(*fresh, husks);
       if (fresh->begin != fresh->end) {
@@ -107,25 +137,18 @@ class fifo_queue final : public front_queue {
   static constexpr std::uint64_t index_mask = 0xffffffff;
   static constexpr std::uint64_t one_word = std::uint64_t{1} << 32;
 
-  /// A waiting_call that may be read while it is written.
   struct cell {
     sync::atomic<std::uintptr_t> first{0};
     sync::atomic<std::uintptr_t> second{0};
-    // Relaxed, both: published by the index.
-    [[nodiscard]] waiting_call load() const noexcept {
-      waiting_call call;
-      call.first = first.load(std::memory_order_relaxed);
-      call.second = second.load(std::memory_order_relaxed);
-      return call;
-    }
-    cell& operator=(const waiting_call& call) noexcept {
-      first.store(call.first, std::memory_order_relaxed);
-      second.store(call.second, std::memory_order_relaxed);
+    cell& operator=(const element& e) noexcept {
+      // Relaxed: published by the index.
+      first.store(e.first, std::memory_order_relaxed);
+      second.store(e.second, std::memory_order_relaxed);
       return *this;
     }
-    cell& operator=(queued<waiting_call>&& call) noexcept {
-      *this = static_cast<const waiting_call&>(call);
-      sync::tell_tsan_released(&call);
+    cell& operator=(element&& e) noexcept {
+      *this = std::as_const(e);
+      sync::tell_tsan_released(&e);
       return *this;
     }
   };
@@ -157,7 +180,7 @@ class fifo_queue final : public front_queue {
   };
 
   struct chunk {
-    std::array<fetched<waiting_call>, husk_batch> calls;
+    std::array<element, husk_batch> elements;
     unsigned begin = 0;
     unsigned end = 0;
     chunk* next = nullptr;
@@ -167,8 +190,8 @@ class fifo_queue final : public front_queue {
     return static_cast<std::uint32_t>(head);
   }
 
-  void push(const waiting_call& call) {
-    if (!queue_.enqueue(queued<waiting_call>(call)))
+  void push(element&& e) {
+    if (!queue_.enqueue(std::move(e)))
       throw std::bad_alloc();
   }
 
@@ -196,7 +219,7 @@ class fifo_queue final : public front_queue {
     while (first_ != nullptr && count == 0) { // husks may have left nothing of it
       chunk& oldest = *first_;
       for (; oldest.begin != oldest.end; ++count)
-        *out++ = oldest.calls[oldest.begin++];
+        *out++ = std::as_const(oldest.elements[oldest.begin++]);
       if (at_ == &oldest)
         at_ = oldest.next;
       first_ = oldest.next;
@@ -208,10 +231,13 @@ class fifo_queue final : public front_queue {
   static void remove_husks(chunk& from, pool_item*& husks) noexcept {
     unsigned kept = from.begin;
     for (unsigned i = from.begin; i != from.end; ++i) {
-      if (from.calls[i].is_husk())
-        from.calls[i].join(husks);
-      else
-        from.calls[kept++] = from.calls[i];
+      element& e = from.elements[i];
+      if (e.is_item() && e.item()->is_husk()) {
+        e.item()->set_next(husks);
+        husks = e.item();
+      } else {
+        from.elements[kept++] = std::move(e);
+      }
     }
     from.end = kept;
   }

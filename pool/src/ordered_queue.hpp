@@ -14,12 +14,13 @@
 //     at the same time.
 #pragma once
 
+#include "queue_traits.hpp"
 #include "taking.hpp"
-#include "waiting_call.hpp"
 
 #include <weir/pool/detail/front_queue.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -30,6 +31,41 @@
 #include <utility>
 
 namespace weir::detail {
+
+/// An item, or a word with the function that takes it.
+struct waiting_call {
+  waiting_call() noexcept {} // to be filled
+  explicit waiting_call(pool_item& which) noexcept
+      : first(0), second(reinterpret_cast<std::uintptr_t>(&which)) {}
+  explicit waiting_call(const word_call& call) noexcept
+      : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
+
+  [[nodiscard]] pool_item* item() const noexcept {
+    return first == 0 ? reinterpret_cast<pool_item*>(second) : nullptr;
+  }
+  [[nodiscard]] bool is_husk() const noexcept {
+    const pool_item* const one = item();
+    return one != nullptr && one->is_husk();
+  }
+  /// Adds it to a list of husks.
+  void join(pool_item*& husks) const noexcept {
+    item()->set_next(husks);
+    husks = item();
+  }
+  /// What it was made of; a word with that weight.
+  [[nodiscard]] taken_call call(int weight) const noexcept {
+    if (pool_item* const one = item())
+      return taken_call(one);
+    word_call word;
+    word.run = reinterpret_cast<word_call::function>(first);
+    word.word = second;
+    word.weight = weight;
+    return taken_call(word);
+  }
+
+  std::uintptr_t first;
+  std::uintptr_t second;
+};
 
 /// One with all that an order may want to know.
 struct timed_call : waiting_call {
@@ -55,6 +91,26 @@ void add_by_time(Sequence& to, const timed_call& call, std::size_t closed = 0) {
     --at;
   to.emplace(at, call);
 }
+
+/// The same in a slot of moodycamel's queue.
+struct queued_call : queue_slot, timed_call {
+  explicit queued_call(const timed_call& call) noexcept : queue_slot(), timed_call(call) {}
+  queued_call(queued_call&& other) noexcept : queue_slot(), timed_call(other) {}
+  queued_call& operator=(queued_call&&) = delete;
+  ~queued_call() = default;
+};
+
+/// Calls in the memory of who takes them out of the inbox.
+struct fresh_call : timed_call {
+  fresh_call() noexcept {}
+  fresh_call(const fresh_call&) noexcept = default;
+  fresh_call& operator=(const fresh_call&) noexcept = default;
+  fresh_call& operator=(queued_call&& from) noexcept {
+    static_cast<timed_call&>(*this) = from;
+    sync::tell_tsan_released(&from);
+    return *this;
+  }
+};
 
 /// Memory of deques of calls. Comes from the allocator in pieces that double, since what other
 /// threads than the first get from glibc's grows page by page; and is kept for the next time that
@@ -150,8 +206,6 @@ using calls_of = std::deque<Call, order_allocator<Call>>;
 ///     bool take_husks(pool_item*& husks, unsigned most) noexcept; // some of them; false: no more
 template <class Order>
 class ordered_queue final : public front_queue {
-  using fresh_call = fetched<timed_call>;
-
  public:
   ordered_queue() : consumer_(inbox_), fresh_(std::make_unique<fresh_call[]>(room_)) {}
 
@@ -219,7 +273,7 @@ class ordered_queue final : public front_queue {
 
   void push(const waiting_call& call, int weight) {
     pusher& by = self();
-    if (!inbox_.enqueue(queued<timed_call>({call, by.time(), weight})))
+    if (!inbox_.enqueue(queued_call({call, by.time(), weight})))
       throw std::bad_alloc();
     if (by.looks() && taking_.try_take()) {
       fetch();
@@ -269,7 +323,7 @@ class ordered_queue final : public front_queue {
     return true;
   }
 
-  moodycamel::ConcurrentQueue<queued<timed_call>, queue_traits> inbox_;
+  moodycamel::ConcurrentQueue<queued_call, queue_traits> inbox_;
   // Of those who take.
   alignas(sync::line_size) taking_flag taking_;
   taken_count taken_;
