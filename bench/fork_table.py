@@ -17,8 +17,9 @@ FIRST = ["serial", "weir-functions", "weir-coroutines", "weir-ready", "onetbb"] 
 
 
 def column(peer):
-    """Whose column: that of the peer, but OpenMP's ways of doing something have one."""
-    return "openmp" if peer.startswith("openmp-") else peer
+    """Whose column: that of the peer, but the ways of one OpenMP library share theirs."""
+    library = peer.partition("-")[0]
+    return library if library in ("libgomp", "libomp") else peer
 
 
 def best_of(by_peer, belongs):

@@ -146,7 +146,7 @@ void measure(benchmark::State& state, Run run) {
 
 /// Registers `problem/peer` for so many workers. `run(problem)` is what is timed.
 template <class Problem, class Peer, class Run>
-void add(const char* peer, const std::vector<int>& workers, Run run) {
+void add(const std::string& peer, const std::vector<int>& workers, Run run) {
   const std::string name = std::string(Problem::name) + "/" + peer;
   for (const int n : workers) {
     if constexpr (requires { Peer::cpus_only; }) {

@@ -24,9 +24,11 @@ COLOURS = {  # light, dark
     "c6": ("#8a8a85", "#8f8f8a"), "c7": ("#0d93a8", "#2fb0c4"), "c8": ("#8a5a2b", "#b98654"),
     "c9": ("#a3268f", "#c66ab8"), "c10": ("#75870a", "#9db030"), "c11": ("#c22f2d", "#e2635f")}
 PEERS = {"weir": 0, "weir-functions": 0, "weir-fixed": 0, "weir-coroutines": 1, "weir-autoscale": 1, "weir-jobs": 1,
-         "onetbb": 2, "onetbb-gate": 2, "asio": 3, "asio-gate": 3, "openmp-static": 3, "mutex": 4, "openmp-dynamic": 4,
-         "openmp": 5, "openmp-gnu": 5, "threads": 5, "serial": 6, "moodycamel": 7, "weir-ready": 7, "boost-asio": 8,
-         "rayon": 8, "boost-fiber": 9, "tokio": 9, "eigen": 10, "go": 10, "std-async": 11, "std-par": 11}
+         "libomp": 1, "onetbb": 2, "onetbb-gate": 2, "asio": 3, "asio-gate": 3, "libgomp-static": 3, "mutex": 4,
+         "libgomp-dynamic": 4, "libomp-gnu": 4, "libomp-tasks": 4, "libgomp": 5, "libgomp-gnu": 5,
+         "libgomp-tasks": 5, "threads": 5, "serial": 6, "libomp-static": 7, "moodycamel": 7, "weir-ready": 7,
+         "boost-asio": 8, "rayon": 8, "libomp-dynamic": 9, "boost-fiber": 9, "tokio": 9, "eigen": 10, "go": 10,
+         "std-async": 11, "std-par": 11}
 
 
 class Bar(NamedTuple):

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// OpenMP with the compiler's own runtime library (libgomp of GCC, libomp of Clang): its tasks, its
-// loops with two schedules, and the parallel sort of GCC's standard library, which is built on it.
-// The calling thread is one of the team.
+// OpenMP: its tasks, its loops with two schedules, and the parallel sort of GCC's standard library,
+// which is built on it. The calling thread is one of the team.
 #pragma once
 
 #include "fork_face.hpp"
+#include "openmp_library.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include <omp.h>
@@ -36,7 +37,7 @@ class openmp_team {
 
 class openmp_tasks : public openmp_team {
  public:
-  static constexpr const char* name = "openmp-tasks";
+  static inline const std::string name = openmp_library() + "-tasks";
   static constexpr long most_forks =
       5'000'000; // libgomp: up to a microsecond each with two threads
   using openmp_team::openmp_team;
@@ -93,7 +94,7 @@ class openmp_tasks : public openmp_team {
 
 class openmp_static : public openmp_team {
  public:
-  static constexpr const char* name = "openmp-static";
+  static inline const std::string name = openmp_library() + "-static";
   using openmp_team::openmp_team;
 
   template <class F>
@@ -114,7 +115,7 @@ class openmp_static : public openmp_team {
 
 class openmp_dynamic : public openmp_team {
  public:
-  static constexpr const char* name = "openmp-dynamic";
+  static inline const std::string name = openmp_library() + "-dynamic";
   using openmp_team::openmp_team;
 
   template <class F>
@@ -135,7 +136,7 @@ class openmp_dynamic : public openmp_team {
 
 class openmp_gnu : public openmp_team {
  public:
-  static constexpr const char* name = "openmp-gnu";
+  static inline const std::string name = openmp_library() + "-gnu";
   using openmp_team::openmp_team;
 
   template <class I>

@@ -3,7 +3,10 @@
 // start them, so there is no way in from outside but to open a parallel region and wait for it.
 #pragma once
 
+#include "openmp_library.hpp"
+
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include <omp.h>
@@ -12,7 +15,7 @@ namespace bench {
 
 class openmp_tasks {
  public:
-  static constexpr const char* name = "openmp";
+  static inline const std::string name = openmp_library();
 
   explicit openmp_tasks(std::size_t workers) : workers_(static_cast<int>(workers)) {
     omp_set_dynamic(0);

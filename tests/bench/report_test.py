@@ -123,9 +123,13 @@ class Page(WithPage):
 
 class Colours(TestWithFiles):
     def test_peers_of_one_question_have_colours_of_their_own(self):
-        together = ["weir", "onetbb", "asio", "mutex", "openmp", "serial", "moodycamel", "boost-asio", "boost-fiber",
-                    "eigen", "std-async"]
-        self.assertEqual(len({plots.colour(p) for p in together}), len(together))
+        for together in (["weir", "onetbb", "asio", "mutex", "libgomp", "libomp", "serial", "moodycamel", "boost-asio",
+                          "boost-fiber", "eigen", "std-async"],
+                         ["weir-functions", "onetbb", "libgomp-static", "libgomp-dynamic", "libomp-static",
+                          "libomp-dynamic", "serial", "rayon", "eigen", "std-par"],
+                         ["weir-functions", "weir-coroutines", "weir-ready", "onetbb", "libgomp-tasks", "libomp-tasks",
+                          "serial", "rayon", "boost-fiber", "std-async"]):
+            self.assertEqual(len({plots.colour(p) for p in together}), len(together), together)
 
     def test_every_colour_is_defined(self):
         for peer in [*plots.PEERS, "go", "rayon", "something new"]:

@@ -44,9 +44,9 @@ class Reading(TestWithFiles):
         self.assertEqual(found.context["compiler"], "g++ 12.2.0")
 
     def test_best_peer_is_neither_weir_nor_serial(self):
-        times = (("weir-functions", 1), ("serial", 2), ("onetbb", 4), ("openmp-gnu", 3))
+        times = (("weir-functions", 1), ("serial", 2), ("onetbb", 4), ("libgomp-gnu", 3))
         found = Results([self.write("a.json", *(runs(f"sort/{peer}/1", [t]) for peer, t in times))])
-        self.assertEqual(results.best_peer(found.runs[Key("sort", "1", "real_time")], "real_time"), "openmp-gnu")
+        self.assertEqual(results.best_peer(found.runs[Key("sort", "1", "real_time")], "real_time"), "libgomp-gnu")
 
     def test_best_throughput_is_the_greatest(self):
         found = Results([self.write("a.json", runs("throughput/mutex/1", [1], items_per_second=[3]),
@@ -218,24 +218,24 @@ class Tables(TestWithFiles):
 
     def test_fork(self):
         path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),
-                          runs("sort/onetbb/2", [400]), runs("sort/openmp-static/2", [500]),
-                          runs("sort/openmp-gnu/2", [300]))
+                          runs("sort/onetbb/2", [400]), runs("sort/libgomp-static/2", [500]),
+                          runs("sort/libgomp-gnu/2", [300]))
         memory = self.write("m.json", runs("sort/weir-functions/2", [200], rss_mb=[5.5]),
                             runs("sort/onetbb/2", [200], rss_mb=[9]))
         lines = fork_table.table([path, memory]).splitlines()
-        self.assertIn("| workers | serial | weir-functions | onetbb | openmp | weir to the best peer | weir to serial |",
+        self.assertIn("| workers | serial | weir-functions | onetbb | libgomp | weir to the best peer | weir to serial |",
                       lines[0])
         self.assertEqual(lines[2], "| sort | 1 | 600 | – | – | – | – | – | – |")
         self.assertEqual(lines[3], "| sort | 2 | – | 200 | 400 | 300 | 1.50× | 3.00× | 5.5 |")
 
     def test_brief_fork_table_names_the_best_peer_and_shows_losses(self):
         path = self.write("a.json", runs("sort/serial/1", [600]), runs("sort/weir-functions/2", [200]),
-                          runs("sort/onetbb/2", [400]), runs("sort/openmp-gnu/2", [100]),
+                          runs("sort/onetbb/2", [400]), runs("sort/libgomp-gnu/2", [100]),
                           runs("pipeline/weir-coroutines/2", [50]))
         lines = fork_table.table([path], is_brief=True).splitlines()
         self.assertEqual(lines[2], "| pipeline | 2 | – | 50 (coroutines) | – | – |")
         self.assertEqual(lines[3], "| sort | 1 | 600 | – | – | – |")
-        self.assertEqual(lines[4], "| sort | 2 | 600 | 200 | 100 (openmp-gnu) | 0.50× |")
+        self.assertEqual(lines[4], "| sort | 2 | 600 | 200 | 100 (libgomp-gnu) | 0.50× |")
 
     def test_only_what_stands_between_the_marks_is_replaced(self):
         with open(self.path("page.md"), "w", encoding="utf-8") as file:
