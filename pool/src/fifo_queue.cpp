@@ -9,6 +9,9 @@
 //     `head_` is moved: who read a cell that has been filled again meanwhile fails to move it.
 // F2  `head_` counts in its upper half how many words were taken: so a word is taken and counted by
 //     one operation. Items are counted afterwards, since a husk does not count.
+// F3  After a look that did not fill the ring the next one waits a little: looks that follow each
+//     other at once find a task or two each, and take the lines of the queue from those who push.
+//     It does not wait if the thread has pushed itself, as a task does that submits the next one.
 #include "queue_traits.hpp"
 #include "taking.hpp"
 
@@ -35,7 +38,9 @@ struct element : queue_slot {
   explicit element(pool_item& which) noexcept : second(reinterpret_cast<std::uintptr_t>(&which)) {}
   explicit element(const word_call& call) noexcept
       : first(reinterpret_cast<std::uintptr_t>(call.run)), second(call.word) {}
-  element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {}
+  element(element&& other) noexcept : queue_slot(), first(other.first), second(other.second) {
+    prefetch_later_slot();
+  }
   element& operator=(element&& other) noexcept {
     first = other.first;
     second = other.second;
@@ -80,8 +85,13 @@ class fifo_queue final : public front_queue {
       const auto passed = (seen & ~index_mask) | ((seen + 1) & index_mask);
       // Acquire-release: F1; the cell was read before. Seq_cst: P4.
       if (!head_.compare_exchange_weak(seen, first == 0 ? passed : passed + one_word,
-                                       std::memory_order_seq_cst, std::memory_order_acquire))
+                                       std::memory_order_seq_cst, std::memory_order_acquire)) {
+        // Who takes so often does it at the least cost if left alone for a while.
+        for (int i = 0; i < 64; ++i)
+          sync::relax();
+        seen = head_.load(std::memory_order_acquire);
         continue;
+      }
       if (first != 0) {
         word_call call;
         call.run = reinterpret_cast<word_call::function>(first);
@@ -134,6 +144,7 @@ class fifo_queue final : public front_queue {
  private:
   static constexpr std::uint32_t ring_size = 128;
   static constexpr std::uint32_t fill_size = 64;
+  static constexpr std::uint64_t ticks_between_looks = sync::ticks_in_a_moment / 2; // F3
   static constexpr std::uint64_t index_mask = 0xffffffff;
   static constexpr std::uint64_t one_word = std::uint64_t{1} << 32;
 
@@ -190,9 +201,16 @@ class fifo_queue final : public front_queue {
     return static_cast<std::uint32_t>(head);
   }
 
+  /// Whether this thread has pushed anything since it looked last, into whichever queue.
+  static bool& has_pushed() noexcept {
+    static thread_local constinit bool pushed = false;
+    return pushed;
+  }
+
   void push(element&& e) {
     if (!queue_.enqueue(std::move(e)))
       throw std::bad_alloc();
+    has_pushed() = true;
   }
 
   /// Fills the empty ring. \return whether there is something in it, by whoever.
@@ -204,11 +222,16 @@ class fifo_queue final : public front_queue {
     // Acquire: F1, pairs with pop.
     std::uint32_t count = tail - index_of(head_.load(std::memory_order_acquire));
     if (count == 0) {
+      if (!std::exchange(has_pushed(), false)) { // F3
+        while (sync::ticks() - looked_ < ticks_between_looks)
+          sync::relax();
+      }
       const cell_iterator out(*this, tail);
       count = first_ != nullptr
                   ? take_chunk(out, used)
                   : static_cast<std::uint32_t>(queue_.try_dequeue_bulk(consumer_, out, fill_size));
       tail_.store(tail + count, std::memory_order_release); // pairs with pop
+      looked_ = count < fill_size ? sync::ticks() : 0;
     }
     filling_.leave();
     return count != 0;
@@ -251,6 +274,7 @@ class fifo_queue final : public front_queue {
   // Of who fills.
   alignas(sync::line_size) taking_flag filling_;
   moodycamel::ConsumerToken consumer_;
+  std::uint64_t looked_ = 0; // F3
   chunk* first_ = nullptr;
   chunk* last_ = nullptr;
   bool clearing_ = false; // a pass over the chunks and the queue, at `at_` or with so many left

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 
 namespace weir::detail {
 
@@ -14,7 +15,9 @@ class newest_first {
  public:
   static constexpr bool weighs = false;
 
-  void add(const timed_call& call) { add_by_time(calls_, call, gap_end_); }
+  bool add(std::span<const fresh_call>& calls) noexcept {
+    return add_by_time(calls_, calls, gap_end_);
+  }
   [[nodiscard]] bool empty() const noexcept { return calls_.empty(); }
 
   taken_call take() noexcept {

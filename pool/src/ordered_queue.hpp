@@ -11,7 +11,9 @@
 //     to be moved.
 // O3  Who takes need not look into the inbox if somebody has done so just before, unless the order
 //     is empty or the thread itself has pushed since: what came in that moment is as good as pushed
-//     at the same time.
+//     at the same time. If the order is empty, who takes waits for half of that moment to pass:
+//     looks that follow each other at once find a task or two each, and take the lines of the
+//     inbox from those who push.
 #pragma once
 
 #include "queue_traits.hpp"
@@ -20,7 +22,6 @@
 #include <weir/pool/detail/front_queue.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -83,19 +84,12 @@ struct placed_call : waiting_call {
   std::uint64_t time;
 };
 
-/// Puts a call behind those that are older, in a sequence whose first `closed` elements stay.
-template <class Sequence>
-void add_by_time(Sequence& to, const timed_call& call, std::size_t closed = 0) {
-  auto at = to.end();
-  while (static_cast<std::size_t>(at - to.begin()) > closed && std::prev(at)->time > call.time)
-    --at;
-  to.emplace(at, call);
-}
-
 /// The same in a slot of moodycamel's queue.
 struct queued_call : queue_slot, timed_call {
   explicit queued_call(const timed_call& call) noexcept : queue_slot(), timed_call(call) {}
-  queued_call(queued_call&& other) noexcept : queue_slot(), timed_call(other) {}
+  queued_call(queued_call&& other) noexcept : queue_slot(), timed_call(other) {
+    prefetch_later_slot();
+  }
   queued_call& operator=(queued_call&&) = delete;
   ~queued_call() = default;
 };
@@ -197,17 +191,43 @@ class order_allocator {
 template <class Call>
 using calls_of = std::deque<Call, order_allocator<Call>>;
 
+inline constexpr auto is_earlier = [](const auto& a, const auto& b) { return a.time < b.time; };
+
+/// Adds calls to a sequence, both of which are in the order of their times, and takes them off the
+/// span. The first `closed` elements stay.
+/// \return false if there was no memory for all of them.
+template <class Sequence>
+bool add_by_time(Sequence& to, std::span<const fresh_call>& calls,
+                 std::size_t closed = 0) noexcept {
+  const auto before = to.size();
+  try {
+    for (; !calls.empty(); calls = calls.subspan(1))
+      to.emplace_back(calls.front());
+  } catch (...) { // the rest stays in the span
+  }
+  if (before != closed && before != to.size() && is_earlier(to[before], to[before - 1])) {
+    const auto added = to.begin() + static_cast<std::ptrdiff_t>(before);
+    const auto first = std::upper_bound(to.begin() + static_cast<std::ptrdiff_t>(closed), added,
+                                        *added, is_earlier);
+    std::inplace_merge(first, added, to.end(), is_earlier);
+  }
+  return calls.empty();
+}
+
 /// An `Order` keeps calls, for one thread at a time:
 ///
 ///     static constexpr bool weighs;    // whether it needs weights
-///     void add(const timed_call&);     // later ones mostly have later times; may throw bad_alloc
+///     // Adds the first call and maybe more, and takes them off the span; false: no more memory.
+///     bool add(std::span<const fresh_call>&) noexcept;
 ///     bool empty() const noexcept;
 ///     taken_call take() noexcept;      // the best, if it is not empty
 ///     bool take_husks(pool_item*& husks, unsigned most) noexcept; // some of them; false: no more
 template <class Order>
 class ordered_queue final : public front_queue {
  public:
-  ordered_queue() : consumer_(inbox_), fresh_(std::make_unique<fresh_call[]>(room_)) {}
+  ordered_queue()
+      : consumer_(inbox_), fresh_(std::make_unique<fresh_call[]>(room_)),
+        merged_(std::make_unique<fresh_call[]>(room_)) {}
 
   void push(pool_item& item) override {
     push(waiting_call(item), Order::weighs ? item.weight() : 0);
@@ -216,9 +236,15 @@ class ordered_queue final : public front_queue {
 
   taken_call pop(pool_slot& slot) noexcept override {
     const taking_flag::guard guard(taking_, &taken_);
-    const auto now = sync::ticks();
-    if ((order_.empty() && left_.empty()) || now - looked_ >= sync::ticks_in_a_moment ||
-        now - self().last < sync::ticks_in_a_moment) {
+    constexpr auto moment = sync::ticks_in_a_moment;
+    auto now = sync::ticks();
+    const bool has_pushed = now - self().last < moment;
+    const bool empty = order_.empty() && left_.empty();
+    if (empty && !has_pushed) { // O3
+      for (; now - looked_ < moment / 2; now = sync::ticks())
+        sync::relax();
+    }
+    if (empty || has_pushed || now - looked_ >= moment) {
       fetch();
       looked_ = now;
     }
@@ -288,11 +314,13 @@ class ordered_queue final : public front_queue {
     // Not by much: a clock that is far off must not keep calls from being sorted in.
     constexpr std::uint64_t much = std::uint64_t{1} << 24;
     const auto younger = [&](const fresh_call& call) { return call.time - now - 1 < much; };
-    try {
-      for (; !left_.empty() && !younger(left_.front()); left_ = left_.subspan(1))
-        order_.add(left_.front());
-    } catch (...) { // no memory: the rest waits here
+    auto end = left_.end();
+    while (end != left_.begin() && younger(*std::prev(end)))
+      --end;
+    std::span<const fresh_call> older(left_.begin(), end);
+    while (!older.empty() && order_.add(older)) {
     }
+    left_ = {end - static_cast<std::ptrdiff_t>(older.size()), left_.end()};
   }
 
   /// Takes out what is in the inbox, beside what is left, all in order.
@@ -308,17 +336,37 @@ class ordered_queue final : public front_queue {
       all = count != room_;
     }
     left_ = {fresh_.get(), count};
-    const auto earlier = [](const fresh_call& a, const fresh_call& b) { return a.time < b.time; };
-    if (!std::is_sorted(left_.begin(), left_.end(), earlier))
-      std::sort(left_.begin(), left_.end(), earlier);
+    while (merge_runs()) {
+    }
+  }
+
+  /// Merges every two runs of what is left, which has one or a few of each thread that pushes.
+  /// \return false if there was but one.
+  bool merge_runs() noexcept {
+    const auto end = left_.end();
+    auto second = std::is_sorted_until(left_.begin(), end, is_earlier);
+    if (second == end)
+      return false;
+    auto first = left_.begin();
+    for (fresh_call* to = merged_.get(); first != end;) {
+      const auto rest = std::is_sorted_until(second, end, is_earlier);
+      to = std::merge(first, second, second, rest, to, is_earlier);
+      first = rest;
+      second = std::is_sorted_until(first, end, is_earlier);
+    }
+    fresh_.swap(merged_);
+    left_ = {fresh_.get(), left_.size()};
+    return true;
   }
 
   bool make_room() noexcept {
     std::unique_ptr<fresh_call[]> larger(new (std::nothrow) fresh_call[2 * room_]);
-    if (larger == nullptr)
+    std::unique_ptr<fresh_call[]> as_large(new (std::nothrow) fresh_call[2 * room_]);
+    if (larger == nullptr || as_large == nullptr)
       return false;
     std::copy_n(fresh_.get(), room_, larger.get());
     fresh_ = std::move(larger);
+    merged_ = std::move(as_large);
     room_ *= 2;
     return true;
   }
@@ -330,7 +378,8 @@ class ordered_queue final : public front_queue {
   moodycamel::ConsumerToken consumer_;
   std::size_t room_ = first_room;
   std::unique_ptr<fresh_call[]> fresh_;
-  std::span<fresh_call> left_; // of `fresh_`, not yet in the order
+  std::unique_ptr<fresh_call[]> merged_; // for merge_runs
+  std::span<fresh_call> left_;           // of `fresh_`, not yet in the order
   Order order_;
   std::uint64_t looked_ = 0; // when somebody last looked into the inbox
 };

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <memory>
+#include <span>
 
 namespace weir::detail {
 
@@ -18,16 +19,21 @@ class by_weight {
  public:
   static constexpr bool weighs = true;
 
-  void add(const timed_call& call) {
-    const unsigned i = line_for(call.weight);
-    if (i == lines_.size()) {
-      heap_.push_back(call);
-      std::push_heap(heap_.begin(), heap_.end(), after);
-      return;
+  bool add(std::span<const fresh_call>& calls) noexcept {
+    const int weight = calls.front().weight;
+    const unsigned i = line_for(weight);
+    if (i == lines_.size())
+      return add_to_heap(calls);
+    const auto other = std::find_if(calls.begin(), calls.end(),
+                                    [&](const fresh_call& call) { return call.weight != weight; });
+    std::span<const fresh_call> alike(calls.begin(), other);
+    const bool all = add_by_time(lines_[i], alike);
+    calls = {alike.begin(), calls.end()};
+    if (!lines_[i].empty()) {
+      weights_[i] = weight;
+      used_ |= 1U << i;
     }
-    add_by_time(lines_[i], call);
-    weights_[i] = call.weight;
-    used_ |= 1U << i;
+    return all;
   }
   [[nodiscard]] bool empty() const noexcept { return used_ == 0 && heap_.empty(); }
 
@@ -64,6 +70,16 @@ class by_weight {
   }
 
  private:
+  bool add_to_heap(std::span<const fresh_call>& calls) noexcept {
+    try {
+      heap_.push_back(calls.front());
+    } catch (...) {
+      return false;
+    }
+    std::push_heap(heap_.begin(), heap_.end(), after);
+    calls = calls.subspan(1);
+    return true;
+  }
   static bool after(const timed_call& a, const timed_call& b) noexcept {
     return a.weight != b.weight ? a.weight > b.weight : a.time > b.time;
   }

@@ -59,6 +59,12 @@ void invoke_unawaited(F& f, thread_state& thread) noexcept {
 /// packet was moved out; the queue orders that by a fence, which ThreadSanitizer does not model.
 struct queue_slot {
   queue_slot() noexcept { sync::tell_tsan_acquired(this); }
+
+  /// For who fills it: the thread will fill the next slots, which follow in memory for the most
+  /// part, and who emptied them has their lines.
+  void prefetch_later_slot() const noexcept {
+    sync::prefetch_for_write(reinterpret_cast<std::uintptr_t>(this) + sync::line_size);
+  }
 };
 
 /// A job of one cache line with room for a small callable: what enters through the injector.
@@ -94,7 +100,10 @@ struct alignas(16) packet : queue_slot, job {
     ::new (static_cast<void*>(storage)) job*(&target);
   }
 
-  packet(packet&& other) noexcept : queue_slot(), job(other.run) { take(other); }
+  packet(packet&& other) noexcept : queue_slot(), job(other.run) {
+    prefetch_later_slot();
+    take(other);
+  }
   packet& operator=(packet&& other) noexcept {
     run = other.run;
     take(other);

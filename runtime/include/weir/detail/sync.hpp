@@ -110,6 +110,18 @@ inline constexpr std::uint64_t ticks_in_a_moment = 32;
 inline constexpr std::uint64_t ticks_in_a_moment = 1000;
 #endif
 
+/// Tells the CPU that something will be stored there, so that it has fetched the line by then. The
+/// address need not be that of an object.
+inline void prefetch_for_write(std::uintptr_t at) noexcept {
+#if defined(__x86_64__)
+  // The builtin would fetch it for reading only, since the first of these CPUs knew no other way;
+  // to them this one is a no-op.
+  asm volatile("prefetchw (%0)" ::"r"(at));
+#else
+  __builtin_prefetch(reinterpret_cast<const void*>(at), 1);
+#endif
+}
+
 /// Tells the CPU that this is a spin loop.
 inline void relax() noexcept {
 #if defined(__x86_64__)
