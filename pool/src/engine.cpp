@@ -363,7 +363,7 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
       }
       // Q1: a submitter has counted its task and is about to push it.
       sync::relax();
-      if (++misses % 64 == 0) {
+      if (++misses % 16 == 0) {
         sync::yield_thread();
         if (on_worker) {
           schedule_last(*pool.home_, thread, slot);

@@ -144,7 +144,6 @@ class fifo_queue final : public front_queue {
  private:
   static constexpr std::uint32_t ring_size = 128;
   static constexpr std::uint32_t fill_size = 64;
-  static constexpr std::uint64_t ticks_between_looks = sync::ticks_in_a_moment / 2; // F3
   static constexpr std::uint64_t index_mask = 0xffffffff;
   static constexpr std::uint64_t one_word = std::uint64_t{1} << 32;
 
@@ -222,16 +221,15 @@ class fifo_queue final : public front_queue {
     // Acquire: F1, pairs with pop.
     std::uint32_t count = tail - index_of(head_.load(std::memory_order_acquire));
     if (count == 0) {
-      if (!std::exchange(has_pushed(), false)) { // F3
-        while (sync::ticks() - looked_ < ticks_between_looks)
-          sync::relax();
-      }
+      const bool from_chunk = first_ != nullptr;
+      if (!std::exchange(has_pushed(), false) && !from_chunk)
+        sync::relax_until(looked_, sync::ticks_in_a_moment / 2); // F3
       const cell_iterator out(*this, tail);
-      count = first_ != nullptr
+      count = from_chunk
                   ? take_chunk(out, used)
                   : static_cast<std::uint32_t>(queue_.try_dequeue_bulk(consumer_, out, fill_size));
       tail_.store(tail + count, std::memory_order_release); // pairs with pop
-      looked_ = count < fill_size ? sync::ticks() : 0;
+      looked_ = from_chunk || count == fill_size ? 0 : sync::ticks();
     }
     filling_.leave();
     return count != 0;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "ordered_queue.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace weir::detail {
 
@@ -16,6 +18,7 @@ class newest_first {
   static constexpr bool weighs = false;
 
   bool add(std::span<const fresh_call>& calls) noexcept {
+    late_ = late_ || (gap_begin_ != 0 && is_earlier(calls.front(), calls_[gap_begin_ - 1]));
     return add_by_time(calls_, calls, gap_end_);
   }
   [[nodiscard]] bool empty() const noexcept { return calls_.empty(); }
@@ -46,6 +49,8 @@ class newest_first {
   void close_gap() noexcept {
     calls_.erase(calls_.begin() + static_cast<std::ptrdiff_t>(gap_begin_), calls_.end());
     gap_begin_ = gap_end_ = 0;
+    if (std::exchange(late_, false))
+      std::sort(calls_.begin(), calls_.end(), is_earlier);
   }
 
   order_memory memory_;
@@ -53,6 +58,7 @@ class newest_first {
   // What is between has been taken out or moved down; both 0: nothing.
   std::size_t gap_begin_ = 0;
   std::size_t gap_end_ = 0;
+  bool late_ = false; // something came in above the gap that belongs below it
 };
 
 } // namespace

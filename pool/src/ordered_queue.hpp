@@ -235,41 +235,34 @@ class ordered_queue final : public front_queue {
   void push(const word_call& callable) override { push(waiting_call(callable), callable.weight); }
 
   taken_call pop(pool_slot& slot) noexcept override {
-    const taking_flag::guard guard(taking_, &taken_);
-    constexpr auto moment = sync::ticks_in_a_moment;
-    auto now = sync::ticks();
-    const bool has_pushed = now - self().last < moment;
-    const bool empty = order_.empty() && left_.empty();
-    if (empty && !has_pushed) { // O3
-      for (; now - looked_ < moment / 2; now = sync::ticks())
-        sync::relax();
+    std::uint64_t last_look = 0;
+    for (bool has_waited = false;; has_waited = true) {
+      {
+        const taking_flag::guard guard(taking_, &taken_);
+        const auto now = self().now();
+        const bool has_pushed = now - self().last < moment;
+        const bool empty = order_.empty() && left_.empty();
+        if (!empty || has_pushed || now - looked_ >= moment / 2 || looked_ == last_look) {
+          if (empty || has_pushed || now - looked_ >= moment)
+            look(now);
+          return take(slot, now);
+        }
+        if (has_waited)
+          return {}; // somebody else has looked
+        last_look = looked_;
+      }
+      sync::relax_until(last_look, moment / 2); // O3
     }
-    if (empty || has_pushed || now - looked_ >= moment) {
-      fetch();
-      looked_ = now;
-    }
-    sort_in(now);
-    taken_call best;
-    if (!order_.empty()) {
-      best = order_.take();
-    } else if (!left_.empty()) { // pushed meanwhile, or there was no memory to sort it in
-      best = left_.front().call(left_.front().weight);
-      left_ = left_.subspan(1);
-    } else {
-      return best;
-    }
-    if (best.item == nullptr || arrives(*best.item, slot))
-      taken_.count();
-    return best;
   }
 
   std::uint32_t taken() const noexcept override { return taken_.value(); }
-  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_, &taken_); }
+  void wait_for_takers() noexcept override { const taking_flag::guard guard(taking_); }
 
   pool_item* take_husks(bool& more) noexcept override {
-    const taking_flag::guard guard(taking_, &taken_);
+    const taking_flag::guard guard(taking_);
+    const auto now = self().now();
     fetch();
-    sort_in(sync::ticks());
+    sort_in(now);
     pool_item* husks = nullptr;
     more = order_.take_husks(husks, husk_batch);
     return husks;
@@ -277,6 +270,7 @@ class ordered_queue final : public front_queue {
 
  private:
   static constexpr std::size_t first_room = 256;
+  static constexpr std::uint64_t moment = sync::ticks_in_a_moment;
 
   /// Of a thread.
   struct pusher {
@@ -285,6 +279,8 @@ class ordered_queue final : public front_queue {
 
     /// Times of one thread are all different, whatever its clock.
     [[nodiscard]] std::uint64_t time() noexcept { return last = std::max(sync::ticks(), last + 1); }
+    /// Not before what it has pushed.
+    [[nodiscard]] std::uint64_t now() const noexcept { return std::max(sync::ticks(), last); }
     /// O2. By chance, because a thread may push to several queues in turn.
     [[nodiscard]] bool looks() noexcept {
       random = random * 1664525U + 1013904223U;
@@ -306,6 +302,29 @@ class ordered_queue final : public front_queue {
       sort_in(by.last);
       taking_.leave();
     }
+  }
+
+  void look(std::uint64_t now) noexcept {
+    fetch();
+    looked_ = now;
+  }
+
+  taken_call take(pool_slot& slot, std::uint64_t now) noexcept {
+    sort_in(now);
+    if (order_.empty() && !left_.empty())
+      sort_in(left_.back().time); // all was pushed meanwhile
+    taken_call best;
+    if (!order_.empty()) {
+      best = order_.take();
+    } else if (!left_.empty()) { // there was no memory to sort it in
+      best = left_.front().call(left_.front().weight);
+      left_ = left_.subspan(1);
+    } else {
+      return best;
+    }
+    if (best.item == nullptr || arrives(*best.item, slot))
+      taken_.count();
+    return best;
   }
 
   /// Moves what was pushed until `now`, before the inbox was looked into. What is younger waits for
@@ -332,8 +351,10 @@ class ordered_queue final : public front_queue {
     for (bool all = false; !all && count < enough;) {
       if (count == room_ && !make_room())
         break;
-      count += inbox_.try_dequeue_bulk(consumer_, fresh_.get() + count, room_ - count);
-      all = count != room_;
+      const auto most = std::min(room_, enough) - count;
+      const auto got = inbox_.try_dequeue_bulk(consumer_, fresh_.get() + count, most);
+      count += got;
+      all = got != most;
     }
     left_ = {fresh_.get(), count};
     while (merge_runs()) {

@@ -39,23 +39,35 @@ class taking_flag {
     ~guard() { flag_.leave(); }
 
    private:
-    static void wait(const taken_count* takes) noexcept {
-      constexpr int moment = 32;
-      constexpr std::uint32_t often = 4;
+    static constexpr int moment = 32;         // pauses of the CPU
+    static constexpr std::uint32_t often = 4; // so many in a moment
+
+    void wait(const taken_count* takes) const noexcept {
       const auto before = takes == nullptr ? 0 : takes->value();
       for (int i = 0; i < 4; ++i) {
         relax(moment);
         const auto taken = takes == nullptr ? 0 : takes->value() - before;
         if (taken >= often) {
-          // Who takes so often does it at the least cost if left alone for a while: each change of
-          // hands moves all that is touched under the flag to another CPU.
-          relax(8 * moment);
+          stay_away(*takes);
           return;
         }
-        if (taken != 0)
+        // Relaxed: taking it decides.
+        if (taken != 0 || !flag_.taken_.load(std::memory_order_relaxed))
           return;
       }
       sync::yield_thread(); // it may have lost its CPU
+    }
+    /// Who takes often does it at the least cost if left alone for a while: each change of hands
+    /// moves all that is touched under the flag to another CPU.
+    static void stay_away(const taken_count& takes) noexcept {
+      auto before = takes.value();
+      for (int i = 0; i < 8; ++i) {
+        relax(4 * moment);
+        const auto now = takes.value();
+        if (now - before < 4 * often)
+          return;
+        before = now;
+      }
     }
     static void relax(int times) noexcept {
       for (int i = 0; i < times; ++i)

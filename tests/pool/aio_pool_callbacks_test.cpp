@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <catch.hpp>
@@ -21,6 +22,14 @@ using namespace std::chrono_literals;
 using lines = std::vector<std::string>;
 
 namespace {
+
+// What takes something else is refused as such, and what has no name.
+struct of_int_and_text {
+  void operator()(int, const char*) const {}
+};
+static_assert(!std::is_convertible_v<of_int_and_text, weir::task_callback>);
+static_assert(!std::is_convertible_v<void (*)(weir::task_id), weir::callback_ref>);
+static_assert(std::is_convertible_v<void (*)(weir::task_id), weir::task_callback>);
 
 weir::task<> endless() {
   for (;;)

@@ -16,6 +16,15 @@
 
 namespace weir {
 
+namespace detail {
+
+/// Takes a `task_id`, a `task_id` and an `inplace_stop_token`, or nothing.
+template <class F>
+concept callback_of_task = std::invocable<F&, task_id> ||
+                           std::invocable<F&, task_id, inplace_stop_token> || std::invocable<F&>;
+
+} // namespace detail
+
 /// A callable of the task's id, of id and `inplace_stop_token`, or of nothing; plain, or a
 /// coroutine, which is awaited.
 ///
@@ -29,11 +38,15 @@ class task_callback {
 
   template <class F>
     requires(!std::same_as<std::decay_t<F>, task_callback> &&
-             (std::invocable<std::decay_t<F>&, task_id> ||
-              std::invocable<std::decay_t<F>&, task_id, inplace_stop_token> ||
-              std::invocable<std::decay_t<F>&>))
+             detail::callback_of_task<std::decay_t<F>>)
   task_callback(F&& f) // NOLINT: any callable is a callback
       : callable_(make(std::forward<F>(f))) {}
+  /// A callback takes a `task_id`, a `task_id` and an `inplace_stop_token`, or nothing; and can be
+  /// copied or moved into one.
+  template <class F>
+    requires(!std::same_as<std::decay_t<F>, task_callback> &&
+             !detail::callback_of_task<std::decay_t<F>>)
+  task_callback(F&&) = delete; // NOLINT: as above
 
   [[nodiscard]] explicit operator bool() const noexcept { return callable_ != nullptr; }
 

@@ -6,6 +6,7 @@
 #include <weir/clock.hpp>
 #include <weir/pool/callback.hpp>
 
+#include <concepts>
 #include <optional>
 #include <type_traits>
 
@@ -20,6 +21,11 @@ class callback_ref {
   callback_ref() noexcept {}
   callback_ref(const task_callback& named) noexcept : named_(&named) {} // NOLINT: it is that one
   callback_ref(const task_callback&&) = delete;
+  /// Give it a name: `const weir::task_callback told = [](weir::task_id) { … };`.
+  template <class F>
+    requires(!std::same_as<std::decay_t<F>, callback_ref> &&
+             !std::same_as<std::decay_t<F>, task_callback>)
+  callback_ref(F&&) = delete; // NOLINT: as above
 
   /// For the library.
   [[nodiscard]] task_callback get() const { return named_ == nullptr ? task_callback() : *named_; }

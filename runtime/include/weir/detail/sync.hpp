@@ -95,17 +95,15 @@ clamped(std::chrono::duration<Rep, Period> timeout) noexcept {
 #elif defined(__aarch64__)
   std::uint64_t count = 0;
   asm volatile("mrs %0, cntvct_el0" : "=r"(count));
-  return count;
+  return count << 6; // 25 MHz on many: what happens between two of them has room for its order
 #else
   return static_cast<std::uint64_t>(now().time_since_epoch().count());
 #endif
 }
 
 /// So many are about half a microsecond or one on most machines.
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 inline constexpr std::uint64_t ticks_in_a_moment = 2048;
-#elif defined(__aarch64__)
-inline constexpr std::uint64_t ticks_in_a_moment = 32;
 #else
 inline constexpr std::uint64_t ticks_in_a_moment = 1000;
 #endif
@@ -129,6 +127,13 @@ inline void relax() noexcept {
 #elif defined(__aarch64__)
   asm volatile("isb" ::: "memory");
 #endif
+}
+
+/// Spins until `count` ticks have passed since `begin`, at most a thousand pauses: some emulators'
+/// counters stand still.
+inline void relax_until(std::uint64_t begin, std::uint64_t count) noexcept {
+  for (int i = 0; i < 1000 && ticks() - begin < count; ++i)
+    relax();
 }
 
 /// Lets another thread of this CPU run. One system call.
