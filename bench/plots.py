@@ -22,13 +22,14 @@ COLOURS = {  # light, dark
     "c0": ("#2a78d6", "#3987e5"), "c1": ("#1baf7a", "#199e70"), "c2": ("#eb6834", "#d95926"),
     "c3": ("#d39000", "#c98500"), "c4": ("#5a48c0", "#9085e9"), "c5": ("#d9628f", "#d55181"),
     "c6": ("#8a8a85", "#8f8f8a"), "c7": ("#0d93a8", "#2fb0c4"), "c8": ("#8a5a2b", "#b98654"),
-    "c9": ("#a3268f", "#c66ab8"), "c10": ("#75870a", "#9db030"), "c11": ("#c22f2d", "#e2635f")}
+    "c9": ("#a3268f", "#c66ab8"), "c10": ("#75870a", "#9db030"), "c11": ("#c22f2d", "#e2635f"),
+    "c12": ("#3d3a36", "#d8d4ce"), "c13": ("#7a1f3d", "#b5607c")}
 PEERS = {"weir": 0, "weir-functions": 0, "weir-fixed": 0, "weir-coroutines": 1, "weir-autoscale": 1, "weir-jobs": 1,
          "libomp": 1, "onetbb": 2, "onetbb-gate": 2, "asio": 3, "asio-gate": 3, "libgomp-static": 3, "mutex": 4,
          "libgomp-dynamic": 4, "libomp-gnu": 4, "libomp-tasks": 4, "libgomp": 5, "libgomp-gnu": 5,
          "libgomp-tasks": 5, "threads": 5, "serial": 6, "libomp-static": 7, "moodycamel": 7, "weir-ready": 7,
-         "boost-asio": 8, "rayon": 8, "libomp-dynamic": 9, "boost-fiber": 9, "tokio": 9, "eigen": 10, "go": 10,
-         "std-async": 11, "std-par": 11}
+         "boost-asio": 8, "rayon": 8, "libomp-dynamic": 9, "boost-fiber": 9, "eigen": 10,
+         "std-async": 11, "std-par": 11, "go": 12, "tokio": 13}
 
 
 class Bar(NamedTuple):
@@ -50,7 +51,7 @@ def colour(peer):
 def style():
     """Variables of both colour schemes and the classes of the pictures."""
     light, dark = ("".join(f"--{name}:{both[i]};" for name, both in COLOURS.items()) for i in (0, 1))
-    peers = "".join(f".c{i}{{--c:var(--c{i})}}" for i in range(12))
+    peers = "".join(f".c{i}{{--c:var(--c{i})}}" for i in range(14))
     return (f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
             f"svg text{{font:12px {FONT};fill:var(--text)}}svg .m{{fill:var(--muted)}}svg .b{{font-weight:600}}"
             f"{peers}svg .f{{fill:var(--c)}}svg .l{{stroke:var(--c);stroke-width:2;fill:none}}"
@@ -144,6 +145,13 @@ def legend(peers):
     return parts, y + 10
 
 
+def mark_text(mark):
+    """Of an axis; short, as there is little room."""
+    if mark >= 1e6:
+        return f"{mark / 1e6:g}M"
+    return f"{mark / 1000:g}k" if mark >= 1e5 else f"{mark:g}"
+
+
 def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=None):
     """Lines over a few places, which are named on the x axis. `ideal`: values of a dashed line, or None."""
     parts, top = legend([line.peer for line in lines])
@@ -168,7 +176,7 @@ def lines_over(title, lines, places, unit, axis="", logarithmic=False, ideal=Non
         return bottom - height * (value - low) / (high - low)
 
     for mark in marks:
-        parts += [rule(left, up(mark), right, up(mark), "g"), text(left - 5, up(mark) + 4, f"{mark:g}", "m", "end")]
+        parts += [rule(left, up(mark), right, up(mark), "g"), text(left - 5, up(mark) + 4, mark_text(mark), "m", "end")]
     parts.append(text(0, top + 5, unit, "m"))
     parts += [text(across(p), bottom + 16, p, "m", "middle") for p in places]
     if axis:

@@ -124,7 +124,7 @@ class Page(WithPage):
 class Colours(TestWithFiles):
     def test_peers_of_one_question_have_colours_of_their_own(self):
         for together in (["weir", "onetbb", "asio", "mutex", "libgomp", "libomp", "serial", "moodycamel", "boost-asio",
-                          "boost-fiber", "eigen", "std-async"],
+                          "boost-fiber", "eigen", "std-async", "go", "tokio"],
                          ["weir-functions", "onetbb", "libgomp-static", "libgomp-dynamic", "libomp-static",
                           "libomp-dynamic", "serial", "rayon", "eigen", "std-par"],
                          ["weir-functions", "weir-coroutines", "weir-ready", "onetbb", "libgomp-tasks", "libomp-tasks",
@@ -138,6 +138,10 @@ class Colours(TestWithFiles):
 
 
 class Marks(TestWithFiles):
+    def test_marks_are_short(self):
+        self.assertEqual([plots.mark_text(10.0 ** p) for p in range(-2, 8)],
+                         ["0.01", "0.1", "1", "10", "100", "1000", "10000", "100k", "1M", "10M"])
+
     def test_marks_of_axes_are_round_and_few(self):
         for highest in (0.03, 1, 7, 99, 2697, 1e6):
             marks = plots.steps(highest)
