@@ -48,6 +48,10 @@ TEST_CASE("F1: an outside task starts within one beat of a worker", "[fairness]"
     for (std::size_t i = 0; i < 3 * workers; ++i)
       rt.post(self_resubmitting(rt, stop, runs));
     test::eventually([&] { return runs > 1000; });
+    // Behind all of those in the line from outside, of which only one may have begun by now.
+    std::atomic<bool> all_begun{false};
+    rt.post([&] { all_begun = true; });
+    test::eventually([&] { return all_begun.load(); });
     long worst = 0;
     for (int i = 0; i < 200; ++i) {
       std::atomic<long> started{-1};
