@@ -51,7 +51,7 @@ def colour(peer):
 def style():
     """Variables of both colour schemes and the classes of the pictures."""
     light, dark = ("".join(f"--{name}:{both[i]};" for name, both in COLOURS.items()) for i in (0, 1))
-    peers = "".join(f".c{i}{{--c:var(--c{i})}}" for i in range(14))
+    peers = "".join(f".{name}{{--c:var(--{name})}}" for name in COLOURS if name[1:].isdigit())
     return (f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
             f"svg text{{font:12px {FONT};fill:var(--text)}}svg .m{{fill:var(--muted)}}svg .b{{font-weight:600}}"
             f"{peers}svg .f{{fill:var(--c)}}svg .l{{stroke:var(--c);stroke-width:2;fill:none}}"

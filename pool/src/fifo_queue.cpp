@@ -87,8 +87,7 @@ class fifo_queue final : public front_queue {
       if (!head_.compare_exchange_weak(seen, first == 0 ? passed : passed + one_word,
                                        std::memory_order_seq_cst, std::memory_order_acquire)) {
         // Who takes so often does it at the least cost if left alone for a while.
-        for (int i = 0; i < 64; ++i)
-          sync::relax();
+        relax(64);
         seen = head_.load(std::memory_order_acquire);
         continue;
       }

@@ -8,6 +8,11 @@
 
 namespace weir::detail {
 
+inline void relax(int times) noexcept {
+  for (int i = 0; i < times; ++i)
+    sync::relax();
+}
+
 /// A count that only changes under a taking_flag.
 class taken_count {
  public:
@@ -68,10 +73,6 @@ class taking_flag {
           return;
         before = now;
       }
-    }
-    static void relax(int times) noexcept {
-      for (int i = 0; i < times; ++i)
-        sync::relax();
     }
 
     taking_flag& flag_;
