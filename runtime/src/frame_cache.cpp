@@ -151,13 +151,18 @@ void* allocate_frame_slow(std::size_t size) {
 }
 
 void deallocate_frame_slow(void* memory, std::size_t size) noexcept {
-  frame_cache& cache = this_thread().frames;
-  if (!caching || size > frame_cache::largest || (!cache.open && !open_cache(cache))) {
+  if (size > frame_cache::largest) {
     ::operator delete(memory);
     return;
   }
+  frame_cache& cache = this_thread().frames;
   const std::size_t index = class_of(size);
   auto& list = cache.lists[index];
+  ++list.room;
+  if (!caching || (!cache.open && !open_cache(cache))) {
+    ::operator delete(memory);
+    return;
+  }
   list.head = ::new (memory) frame_cache::node{list.head};
   if (list.room != 0) { // it has just been opened
     --list.room;

@@ -91,8 +91,9 @@ struct promise_base : job {
 
   /// One byte: it has a place in each frame.
   struct final_awaiter {
-    explicit final_awaiter(bool ended_fork) noexcept : destroys_itself(ended_fork) {}
-    [[nodiscard]] bool await_ready() const noexcept { return destroys_itself; }
+    explicit final_awaiter(std::uint8_t scope_marks) noexcept : marks(scope_marks) {}
+    /// Whether it destroys itself (Q4).
+    [[nodiscard]] bool await_ready() const noexcept { return (marks & forked_mark) != 0; }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
       promise_base& self = ended.promise();
@@ -104,12 +105,12 @@ struct promise_base : job {
     }
     void await_resume() const noexcept {}
 
-    bool destroys_itself;
+    std::uint8_t marks; // as they are: to shift the bit costs more than to test it
   };
 
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
   [[nodiscard, gnu::always_inline]] final_awaiter final_suspend() const noexcept {
-    return final_awaiter((scope_bits & forked_mark) != 0); // Q4
+    return final_awaiter(static_cast<std::uint8_t>(scope_bits));
   }
 
   /// What is awaited may suspend the coroutine: it needs a scope of its own then.

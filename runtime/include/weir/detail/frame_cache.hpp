@@ -50,12 +50,16 @@ struct frame_cache {
     /// objects have died: then memory goes straight to and from the allocator.
     std::uint32_t room = 0;
   };
+  /// The room after a decrement too many, which deallocate_frame_slow makes up for: one instruction
+  /// counts and compares.
+  static constexpr std::uint32_t no_room = 1U << 31;
 
   std::array<free_list, class_count> lists{};
   bool open = false;
 };
 
-// The rare part of the two functions below, see frame_cache.cpp.
+// The rare part of the two functions below, see frame_cache.cpp. The second one finds the room
+// decremented.
 [[nodiscard]] WEIR_API void* allocate_frame_slow(std::size_t size);
 WEIR_API void deallocate_frame_slow(void* memory, std::size_t size) noexcept;
 

@@ -135,11 +135,10 @@ void deallocate_frame(void* memory, std::size_t size) noexcept {
     return;
   }
   auto& list = this_thread().frames.lists[frame_cache::class_of(size)];
-  if (list.room == 0) [[unlikely]] {
+  if (--list.room >= frame_cache::no_room) [[unlikely]] {
     deallocate_frame_slow(memory, size);
     return;
   }
-  --list.room;
   list.head = ::new (memory) frame_cache::node{list.head};
 }
 
