@@ -18,22 +18,24 @@ bool forked_tasks::may_run_here(thread_state& thread) noexcept {
 
 bool forked_tasks::enter_slow(thread_state& thread) {
   const bool here = may_run_here(thread);
-  task_scope& scope = (parent_->scope_bits & promise_base::shared_mark) != 0
-                          ? *thread.current
-                          : parent_->stop_scope();
+  task_scope& scope = parent().stop_scope();
   scope.check_stop();
   context_ = scope.context();
   return here;
 }
 
 void forked_tasks::build() noexcept {
-  if (built_ != nullptr)
+  if (built())
     return;
-  (void)parent_->scope(); // its own from here on, as those of all above
+  (void)parent().scope(); // its own from here on, as those of all above
   fixed_join& made = types_->build(*this);
-  made.begin(*parent_, context_);
+  made.begin(parent(), context_);
   built_ = &made;
-  unusual_ = true;
+  unusual_ |= join_built;
+}
+
+void note_failed_fork(const promise_base& ended) noexcept {
+  forked_tasks::marked(ended.continuation)->unusual_ |= forked_tasks::value_missing;
 }
 
 task_scope& make_scopes(promise_base& leaf) noexcept {
@@ -46,7 +48,7 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
   adopted.adopt(*top);
   task_scope& own = adopted.scope();
   // Q3
-  context_node*& above = forks.parent_->scope().context();
+  context_node*& above = forks.parent().scope().context();
   const auto forgotten = context_ref::adopt(std::exchange(own.context(), above));
   above = context_ref::of(forks.context_).give_up();
   this_thread().current = &own;
@@ -75,28 +77,28 @@ void forked_tasks::run_stolen(void* data, thread_state& thread) noexcept {
                thread);
 }
 
-void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexcept {
+void forked_tasks::rest(std::size_t index, bool ran) noexcept {
+  thread_state& thread = this_thread();
   fork_stack& forks = *this_forks;
   auto how = ran ? fork_end::stolen : forks.pop_without_wait();
   for (;;) {
     if (how != fork_end::stolen) {
       if (how == fork_end::dropped)
         build();
-      if (built_ == nullptr) {
-        ran = !types_->run(*this, thread, index);
+      if (!built()) {
+        ran = !types_->run(*this, index);
       } else {
         child& c = types_->child_at(*this, index);
         if (thread.fork_budget == 0) // unwinding
-          schedule_fork(parent_->scope().home(), thread, c);
+          schedule_fork(parent().scope().home(), thread, c);
         else
           child::start(c, thread);
-        thread.current = &parent_->scope();
+        thread.current = &parent().scope();
       }
     }
     if (ran) {
       child& c = types_->child_at(*this, index);
       if (!c.adopted()) {
-        types_->forget(*this, index);
         c.ended_here(thread); // Q4
       } else if (thread.chain == &c) {
         // It had a scope, but has ended right here.
@@ -104,7 +106,7 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
         ++thread.chain_budget;
         c.ended_here(thread);
       }
-      thread.current = &parent_->scope();
+      thread.current = &parent().scope();
     }
     if (++index == types_->count)
       return;
@@ -113,10 +115,11 @@ void forked_tasks::rest(thread_state& thread, std::size_t index, bool ran) noexc
   }
 }
 
-void forked_tasks::schedule_all(thread_state& thread) noexcept {
+void forked_tasks::schedule_all() noexcept {
+  thread_state& thread = this_thread();
   build();
   built_->schedule_children(thread);
-  thread.current = &parent_->scope();
+  thread.current = &parent().scope();
 }
 
 bool forked_tasks::leave() noexcept {

@@ -52,6 +52,8 @@ struct promise_base;
 /// Gives `leaf`, which runs as part of a forked child without a scope, and all that it runs under,
 /// scopes of their own. See forked_tasks.hpp.
 WEIR_API task_scope& make_scopes(promise_base& leaf) noexcept;
+/// Tells the parent of `ended`, which is a forked child without a scope, that there is no value.
+WEIR_API void note_failed_fork(const promise_base& ended) noexcept;
 
 /// An awaitable that is just a number (sleep.hpp).
 template <class A>
@@ -182,6 +184,12 @@ struct promise_base : job {
     promise.handle().resume();
   }
 
+  /// The coroutine has ended by an exception: a parent that has forked it does not look otherwise.
+  void note_failure() const noexcept {
+    if ((scope_bits & forked_mark) != 0)
+      note_failed_fork(*this);
+  }
+
   /// Promises are aligned to 16 bytes at most, so that they all have the same place in the frame.
   [[nodiscard]] std::coroutine_handle<> handle() noexcept {
     return std::coroutine_handle<promise_base>::from_promise(*this);
@@ -195,18 +203,21 @@ struct promise_base : job {
   }
   /// The same or one above it, which is stopped with it.
   [[nodiscard]] task_scope& stop_scope() const noexcept {
-    return *reinterpret_cast<task_scope*>(scope_bits & ~(shared_mark | forked_mark));
+    if ((scope_bits & shared_mark) != 0)
+      return *this_thread().current; // Q3
+    return *reinterpret_cast<task_scope*>(scope_bits);
   }
 
-  // The scope is that of a parent further up.
+  // The scope is that of a parent further up, which knows it.
   static constexpr std::uintptr_t shared_mark = 1;
   // And that parent has forked this coroutine, and runs directly below on the native stack.
   static constexpr std::uintptr_t forked_mark = 2;
 
   // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
-  job* continuation = nullptr;
-  // A task_scope and marks.
-  std::uintptr_t scope_bits;
+  // Set by who starts it.
+  job* continuation;
+  // A task_scope, or marks: those of a forked child until it is started in another way.
+  std::uintptr_t scope_bits = shared_mark | forked_mark;
 };
 
 template <class Promise>
@@ -225,7 +236,10 @@ template <class T>
 struct task_promise : promise_base {
   static_assert(alignof(result<T>) <= 16);
   task<T> get_return_object() noexcept;
-  void unhandled_exception() noexcept { where->set_error(std::current_exception()); }
+  void unhandled_exception() noexcept {
+    where->set_error(std::current_exception());
+    note_failure();
+  }
 
   template <class U>
     requires std::convertible_to<U, T>
@@ -243,7 +257,10 @@ struct task_promise : promise_base {
 template <>
 struct task_promise<void> : promise_base {
   task<void> get_return_object() noexcept;
-  void unhandled_exception() noexcept { where->set_error(std::current_exception()); }
+  void unhandled_exception() noexcept {
+    where->set_error(std::current_exception());
+    note_failure();
+  }
   void return_void() noexcept { where->emplace(); }
 
   // Set by who starts it.
@@ -271,9 +288,10 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   using value_type = T;
 
   task() noexcept {}
-  explicit task(promise_type& promise) noexcept : promise_(&promise) {}
-  task(task&& other) noexcept : promise_(std::exchange(other.promise_, nullptr)) {
-    if (promise_ == ready())
+  explicit task(promise_type& promise) noexcept
+      : frame_(std::coroutine_handle<promise_type>::from_promise(promise).address()) {}
+  task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {
+    if (frame_ == ready())
       value_ = other.value_;
   }
   task& operator=(task&& other) noexcept {
@@ -285,12 +303,12 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   }
   [[gnu::always_inline]] ~task() {
     if (has_coroutine())
-      promise_->handle().destroy();
+      std::coroutine_handle<>::from_address(frame_).destroy();
   }
   void swap(task& other) noexcept { std::swap(*this, other); }
 
   /// Whether there is a coroutine to run, or a result.
-  [[nodiscard]] explicit operator bool() const noexcept { return promise_ != nullptr; }
+  [[nodiscard]] explicit operator bool() const noexcept { return frame_ != nullptr; }
 
   /// Runs the task to its end and gives its result. Awaiting an empty or used task throws
   /// `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not start.
@@ -298,27 +316,34 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
 
   // For the library.
   /// Whether it is neither empty nor used.
-  [[nodiscard, gnu::always_inline]] bool startable() const noexcept {
-    return has_coroutine() ? promise_->continuation == nullptr : promise_ != nullptr;
+  [[nodiscard, gnu::always_inline]] bool startable() const noexcept { return frame_ != nullptr; }
+  /// Whether it is startable and not ready.
+  [[nodiscard, gnu::always_inline]] bool has_coroutine() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(frame_) > 1;
   }
-  /// Where the outcome is to go, of a startable task.
+  /// Where the outcome is to go, of a startable task, which is not to be shown to users again.
   /// \return the coroutine to start; null if the outcome is there already.
   [[nodiscard, gnu::always_inline]] promise_type* begin(detail::result<T>& outcome) noexcept {
     if (!has_coroutine()) {
       take_value(outcome);
       return nullptr;
     }
-    promise_->where = &outcome;
-    return promise_;
+    promise_type& coroutine = promise_of(frame_);
+    coroutine.where = &outcome;
+    return &coroutine;
   }
-  /// Lets go of a coroutine that has destroyed itself.
-  void forget() noexcept { promise_ = nullptr; }
+  /// As begin. The task is used up: who calls this destroys the coroutine.
+  [[nodiscard, gnu::always_inline]] promise_type* release(detail::result<T>& outcome) noexcept {
+    promise_type* const coroutine = begin(outcome);
+    frame_ = nullptr;
+    return coroutine;
+  }
   /// A task whose result is there already.
   template <class... Value>
     requires(detail::fits_in_task<T> && sizeof...(Value) == (std::is_void_v<T> ? 0 : 1))
   [[nodiscard, gnu::always_inline]] static task made_ready(Value&&... value) noexcept {
     task made;
-    made.promise_ = ready();
+    made.frame_ = ready();
     if constexpr (std::is_reference_v<T>) {
       const auto place = (std::addressof(value), ...);
       std::memcpy(&made.value_, &place, sizeof place);
@@ -332,14 +357,9 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
  private:
   class awaiter {
    public:
-    [[gnu::always_inline]] explicit awaiter(task& child) noexcept : child_(child.promise_) {
-      if (child_ == ready()) {
-        child.take_value(outcome_);
-        child_ = nullptr;
-      }
-    }
+    [[gnu::always_inline]] explicit awaiter(task& child) noexcept : child_(std::move(child)) {}
     [[nodiscard]] bool await_ready() const {
-      if (child_ == nullptr ? !outcome_.has_value() : child_->continuation != nullptr)
+      if (!child_.startable())
         detail::throw_error(errc::no_state,
                             "co_await of a task that is empty or was awaited before");
       return false;
@@ -352,28 +372,26 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
           "await runtime.spawn(task)");
       auto& promise = static_cast<detail::promise_base&>(parent.promise());
       promise.stop_scope().check_stop();
-      if (child_ == nullptr)
-        return false;
-      child_->where = &outcome_;
-      return !child_->start(promise, promise.scope_bits);
+      promise_type* const coroutine = child_.begin(outcome_);
+      return coroutine != nullptr && !coroutine->start(promise, promise.scope_bits);
     }
     T await_resume() { return outcome_.take(); }
 
    private:
-    promise_type* child_;
+    task child_;
     detail::result<T> outcome_;
   };
 
   /// Stands for a coroutine that has ended: the result is in `value_`.
-  [[nodiscard]] static promise_type* ready() noexcept {
-    return reinterpret_cast<promise_type*>(std::uintptr_t{1});
+  [[nodiscard]] static void* ready() noexcept {
+    return reinterpret_cast<void*>(std::uintptr_t{1});
   }
-  [[nodiscard, gnu::always_inline]] bool has_coroutine() const noexcept {
-    return reinterpret_cast<std::uintptr_t>(promise_) > 1;
+  [[nodiscard, gnu::always_inline]] static promise_type& promise_of(void* frame) noexcept {
+    return std::coroutine_handle<promise_type>::from_address(frame).promise();
   }
   /// Of a task that is ready.
   [[gnu::always_inline]] void take_value(detail::result<T>& outcome) noexcept {
-    promise_ = nullptr;
+    frame_ = nullptr;
     if constexpr (std::is_void_v<T>) {
       outcome.emplace();
     } else if constexpr (std::is_reference_v<T>) {
@@ -387,7 +405,7 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
     }
   }
 
-  promise_type* promise_ = nullptr;
+  void* frame_ = nullptr;
   std::uint64_t value_; // if it is ready
 };
 

@@ -64,6 +64,7 @@ class WEIR_API child : public job {
   /// Lets `coroutine`, which has started already, go on as this child.
   void adopt(promise_base& coroutine) noexcept {
     run = &run_ended;
+    coroutine_ = &coroutine;
     coroutine.continuation = this;
   }
   [[nodiscard]] bool adopted() const noexcept { return run == &run_ended; }
@@ -80,6 +81,8 @@ class WEIR_API child : public job {
 
  protected:
   child() noexcept : job(&run_first) {}
+  /// That it runs or has run; null if there is none or has not been one yet.
+  [[nodiscard]] promise_base* coroutine() const noexcept { return coroutine_; }
   /// Null for one that has not been made, or a task that is ready.
   void set_coroutine(promise_base* coroutine) noexcept {
     coroutine_ = coroutine;

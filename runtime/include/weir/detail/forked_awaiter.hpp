@@ -28,18 +28,11 @@ class forked_child {
   [[nodiscard, gnu::always_inline]] bool startable() const noexcept {
     return coroutine_->startable();
   }
-  /// The coroutine to run on the native stack, or null if it has ended there, with an outcome.
+  /// The coroutine to run, which destroys itself if it ends on the native stack, otherwise whoever
+  /// runs it; or null if it has ended, with an outcome.
   [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
-    return coroutine_->begin(outcome_);
+    return coroutine_->release(outcome_);
   }
-  /// The same for a child that runs by itself.
-  [[nodiscard]] promise_base* make() noexcept { return call(); }
-  /// It has ended on the native stack, and destroyed itself.
-  [[gnu::always_inline]] void ended_in_place() noexcept { forget(); }
-  /// The same, found out later.
-  [[gnu::always_inline]] void forget() noexcept { coroutine_->forget(); }
-  /// Once nobody runs any more. `ended`: it has ended on the native stack.
-  void close(bool) noexcept {}
 
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
 
@@ -55,50 +48,32 @@ class forked_child<Input> {
  public:
   using value_type = typename Input::value_type;
 
-  forked_child(const forked_child&) = delete;
-  forked_child& operator=(const forked_child&) = delete;
-  ~forked_child() {}
-
-  [[gnu::always_inline]] explicit forked_child(Input& call) noexcept : call_(&call) {}
+  [[gnu::always_inline]] explicit forked_child(Input& call) noexcept : call_(call) {}
 
   [[nodiscard]] static bool startable() noexcept { return true; }
   [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
     try {
-      ::new (static_cast<void*>(&coroutine_)) task<value_type>((*call_)());
-    } catch (...) {
-      outcome_.set_error(std::current_exception());
-      return nullptr;
-    }
-    if (coroutine_.startable()) [[likely]]
-      return coroutine_.begin(outcome_);
-    return not_startable();
-  }
-  [[nodiscard]] promise_base* make() noexcept { return call(); }
-  void ended_in_place() noexcept {} // close() sees to it, if it is called at all
-  void forget() noexcept { coroutine_.forget(); }
-  void close(bool ended) noexcept {
-    if (ended)
-      forget();
-    std::destroy_at(&coroutine_);
-  }
-
-  [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
-
- private:
-  [[gnu::noinline, gnu::cold]] promise_base* not_startable() noexcept {
-    coroutine_.forget();
-    try {
-      throw_not_startable();
+      task<value_type> made = call_();
+      if (made.has_coroutine()) [[likely]]
+        return made.release(outcome_);
+      if (!made.startable()) [[unlikely]]
+        throw_not_startable();
+      return made.release(outcome_);
     } catch (...) {
       outcome_.set_error(std::current_exception());
     }
     return nullptr;
   }
 
-  Input* call_;
-  union {
-    task<value_type> coroutine_{};
-  };
+  [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
+
+ private:
+  // What is copied at the cost of a pointer saves the way through it.
+  static constexpr bool by_value = sizeof(Input) <= 2 * sizeof(void*) &&
+                                   std::is_trivially_copy_constructible_v<Input> &&
+                                   std::is_trivially_destructible_v<Input>;
+
+  std::conditional_t<by_value, Input, Input&> call_;
   result<value_type> outcome_;
 };
 
@@ -109,6 +84,10 @@ class joined_child final : public child {
   using value_type = typename Input::value_type;
 
   explicit joined_child(forked_child<Input>& which) noexcept : which_(&which) {}
+  ~joined_child() override {
+    if (promise_base* const coroutine = this->coroutine())
+      coroutine->handle().destroy();
+  }
 
   [[nodiscard]] std::exception_ptr take_error() noexcept override {
     return std::move(which_->outcome().error());
@@ -116,7 +95,7 @@ class joined_child final : public child {
   [[nodiscard]] stop_reason reason() const noexcept override { return which_->outcome().reason(); }
 
  private:
-  promise_base* make_coroutine() noexcept override { return which_->make(); }
+  promise_base* make_coroutine() noexcept override { return which_->call(); }
   child_end settle(bool started) noexcept override {
     return settle_outcome(which_->outcome(), started, this->scope());
   }
@@ -177,8 +156,8 @@ class forked_awaiter : forked_tasks {
   forked_awaiter(const forked_awaiter&) = delete;
   forked_awaiter& operator=(const forked_awaiter&) = delete;
   [[gnu::always_inline]] ~forked_awaiter() {
-    if (this->unusual_) [[unlikely]]
-      close(std::index_sequence_for<Inputs...>());
+    if (this->unusual_ != 0) [[unlikely]]
+      close();
     else if constexpr (!outcomes_are_trivial)
       std::destroy_at(&children_);
   }
@@ -188,8 +167,7 @@ class forked_awaiter : forked_tasks {
   }
   [[nodiscard]] bool await_suspend(std::coroutine_handle<>) noexcept { return this->leave(); }
   [[gnu::always_inline]] std::tuple<element_t<typename Inputs::value_type>...> await_resume() {
-    if (this->unusual_) [[unlikely]]
-      check_failures();
+    check_unusual();
     return std::apply(
         [](auto&... each) {
           return std::tuple<element_t<typename Inputs::value_type>...>(
@@ -201,7 +179,7 @@ class forked_awaiter : forked_tasks {
  protected:
   [[gnu::always_inline]] auto& first() noexcept { return std::get<0>(children_); }
   [[gnu::always_inline]] void check_unusual() {
-    if (this->unusual_) [[unlikely]]
+    if (this->unusual_ != 0) [[unlikely]]
       check_failures();
   }
 
@@ -211,56 +189,51 @@ class forked_awaiter : forked_tasks {
     if (!(std::get<First>(children_).startable() && ... && std::get<Rest>(children_).startable()))
         [[unlikely]]
       throw_not_startable();
-    thread_state& thread = this_thread();
-    const bool may_run_here = this->enter(thread);
+    const bool may_run_here = this->enter(this_thread());
     fork_stack& forks = *this_forks;
+    fork_slot* const slots = forks.top();
     if (!may_run_here || !(... && this->push(forks, count - Rest, Rest == 1))) [[unlikely]] {
-      this->schedule_all(thread);
+      this->schedule_all();
       return false;
     }
-    return (run_first(thread) && ... && take_one<Rest>(thread, forks)) || !this->built();
+    return (run_first() && ... && take_one<Rest>(forks, slots + (count - 1 - Rest))) ||
+           !this->built();
   }
   bool run_all(std::index_sequence<>) {
     this->parent().stop_scope().check_stop();
     return true;
   }
 
-  [[gnu::always_inline]] bool run_first(thread_state& thread) noexcept {
-    if (run_one<0>(thread)) [[likely]]
+  [[gnu::always_inline]] bool run_first() noexcept {
+    if (run_one<0>()) [[likely]]
       return true;
-    this->rest(thread, 0, true);
+    this->rest(0, true);
     return false;
   }
   template <std::size_t I>
-  [[gnu::always_inline]] bool take_one(thread_state& thread, fork_stack& forks) noexcept {
-    const bool there = forks.pop();
-    if (there && run_one<I>(thread)) [[likely]]
+  [[gnu::always_inline]] bool take_one(fork_stack& forks, fork_slot* slot) noexcept {
+    const bool there = forks.pop(slot);
+    if (there && run_one<I>()) [[likely]]
       return true;
-    this->rest(thread, I, there);
+    this->rest(I, there);
     return false;
   }
 
   /// \return false if a join was built.
   template <std::size_t I>
-  [[gnu::always_inline]] bool run_one(thread_state& thread) noexcept {
+  [[gnu::always_inline]] bool run_one() noexcept {
     auto& which = std::get<I>(children_);
-    if (promise_base* const coroutine = which.call()) {
-      if (!this->run(thread, *coroutine)) [[unlikely]]
+    if (promise_base* const coroutine = which.call())
+      this->run(*coroutine);
+    else if (!which.outcome().has_value()) [[unlikely]]
+      this->unusual_ |= forked_tasks::value_missing;
+    if (this->unusual_ != 0) [[unlikely]] {
+      if (this->built())
         return false;
-      ended<I>(which);
-      return true;
     }
-    if (this->built()) [[unlikely]]
-      return false;
-    ended<I>(which);
+    if constexpr (I + 1 < count)
+      this->ended_ = I + 1;
     return true;
-  }
-  template <std::size_t I, class Child>
-  [[gnu::always_inline]] void ended(Child& which) noexcept {
-    this->ended_ = I + 1;
-    which.ended_in_place();
-    if (!which.outcome().has_value()) [[unlikely]]
-      this->unusual_ = true;
   }
 
   [[gnu::noinline, gnu::cold]] void check_failures() {
@@ -272,11 +245,9 @@ class forked_awaiter : forked_tasks {
     forked_join<Inputs...> made(this->parent().scope(), children_, count);
     made.check_failures();
   }
-  template <std::size_t... Is>
-  [[gnu::noinline, gnu::cold]] void close(std::index_sequence<Is...>) noexcept {
+  [[gnu::noinline, gnu::cold]] void close() noexcept {
     if (this->built())
       std::destroy_at(&join_);
-    (std::get<Is>(children_).close(Is < this->ended_), ...);
     std::destroy_at(&children_);
   }
 
@@ -290,21 +261,16 @@ class forked_awaiter : forked_tasks {
   static child& child_at(forked_tasks& base, std::size_t index) noexcept {
     return self(base).join_.at(index);
   }
-  static bool run_at(forked_tasks& base, thread_state& thread, std::size_t index) noexcept {
-    return self(base).run_at(thread, index, std::index_sequence_for<Inputs...>());
+  static bool run_at(forked_tasks& base, std::size_t index) noexcept {
+    return self(base).run_at(index, std::index_sequence_for<Inputs...>());
   }
   template <std::size_t... Is>
-  bool run_at(thread_state& thread, std::size_t index, std::index_sequence<Is...>) noexcept {
+  bool run_at(std::size_t index, std::index_sequence<Is...>) noexcept {
     bool ended = false;
-    (void)((Is == index && (ended = run_one<Is>(thread), true)) || ...);
+    (void)((Is == index && (ended = run_one<Is>(), true)) || ...);
     return ended;
   }
-  static void forget_at(forked_tasks& base, std::size_t index) noexcept {
-    std::size_t i = 0;
-    std::apply([&](auto&... each) { ((i++ == index ? each.forget() : void()), ...); },
-               self(base).children_);
-  }
-  static constexpr operations types{count, &build_join, &child_at, &run_at, &forget_at};
+  static constexpr operations types{count, &build_join, &child_at, &run_at};
 
   union {
     std::tuple<forked_child<Inputs>...> children_;

@@ -25,6 +25,7 @@
 #include <weir/detail/result.hpp>
 #include <weir/task.hpp>
 
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -53,13 +54,12 @@ class WEIR_API forked_tasks {
     fixed_join& (*build)(forked_tasks&) noexcept;
     child& (*child_at)(forked_tasks&, std::size_t index) noexcept;
     /// Runs a child on top of the native stack. \return false if a join was built meanwhile.
-    bool (*run)(forked_tasks&, thread_state& thread, std::size_t index) noexcept;
-    /// It has ended and destroyed itself.
-    void (*forget)(forked_tasks&, std::size_t index) noexcept;
+    bool (*run)(forked_tasks&, std::size_t index) noexcept;
   };
 
-  explicit forked_tasks(promise_base& parent, const operations& types) noexcept
-      : types_(&types), parent_(&parent) {}
+  [[gnu::always_inline]] explicit forked_tasks(promise_base& parent,
+                                               const operations& types) noexcept
+      : types_(&types), parent_frame_(parent.handle().address()) {}
   ~forked_tasks() = default;
 
   /// Before anything is forked. \return false if the children must not run on this native stack.
@@ -86,36 +86,40 @@ class WEIR_API forked_tasks {
     return forks.push(number, data) || forks.push_coroutine_slow(number, data, first);
   }
 
-  /// Runs a child on top of the native stack. \return false if a join was built meanwhile.
-  [[nodiscard, gnu::always_inline]] bool run(thread_state& thread, promise_base& which) noexcept {
+  /// Runs a child, which has not been started, on top of the native stack.
+  [[gnu::always_inline]] void run(promise_base& which) noexcept {
     which.continuation = marked_this();
-    which.scope_bits = reinterpret_cast<std::uintptr_t>(thread.current) |
-                       promise_base::shared_mark | promise_base::forked_mark;
     which.handle().resume();
-    return built_ == nullptr;
   }
 
   /// Goes on after child `index` has run and a join was built, or, if not `ran`, after it was
   /// popped but is not simply there: runs those after it too.
-  void rest(thread_state& thread, std::size_t index, bool ran) noexcept;
+  void rest(std::size_t index, bool ran) noexcept;
   /// Instead of running anything here.
-  void schedule_all(thread_state& thread) noexcept;
+  void schedule_all() noexcept;
 
   /// The parent's own leave (Q2). The join may be gone if it returns true.
   /// \return whether the parent stays suspended.
   [[nodiscard]] bool leave() noexcept;
 
-  [[nodiscard]] bool built() const noexcept { return built_ != nullptr; }
-  [[nodiscard]] promise_base& parent() const noexcept { return *parent_; }
+  [[nodiscard]] bool built() const noexcept { return (unusual_ & join_built) != 0; }
+  [[nodiscard]] promise_base& parent() const noexcept {
+    return std::coroutine_handle<promise_base>::from_address(parent_frame_).promise();
+  }
 
-  /// How many children have run on the native stack and ended before a join was built. The next one
-  /// is the one that runs there, if any does.
+  // What `unusual_` says.
+  static constexpr std::uint32_t value_missing = 1;
+  static constexpr std::uint32_t join_built = 2;
+
+  /// How many children have run on the native stack and ended before a join was built, until it is
+  /// the last one's turn. The next one is the one that runs there, if any does.
   std::uint32_t ended_ = 0;
-  /// A join was built, or a child has no value.
-  bool unusual_ = false;
+  /// Beside the other, so that one store sets both.
+  std::uint32_t unusual_ = 0;
 
  private:
   friend task_scope& make_scopes(promise_base& leaf) noexcept;
+  friend void note_failed_fork(const promise_base& ended) noexcept;
 
   /// The budget after one that is used up.
   static constexpr std::uint32_t forbidden = 1U << 31;
@@ -135,10 +139,11 @@ class WEIR_API forked_tasks {
   }
 
   const operations* types_;
-  promise_base* parent_;
+  // Of the coroutine, which is in a register where its promise is not.
+  void* parent_frame_;
   // The request context when the children were forked; the parent keeps it alive.
   context_node* context_; // set by enter
-  fixed_join* built_ = nullptr;
+  fixed_join* built_; // if so
 };
 
 } // namespace weir::detail
