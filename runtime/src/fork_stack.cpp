@@ -93,7 +93,7 @@ void fork_stack::publish() noexcept {
   const std::size_t count = index(top_);
   // The oldest first: scopes are made from there down, and change which one is the running task's.
   for (std::size_t i = split(seen); i < count; ++i) {
-    if (is_unpublished_coroutine(slots_[i].data.load(relaxed)))
+    if (is_unpublished_coroutine(slots_[i].run.load(relaxed)))
       forked_tasks::publish(slots_[i]);
   }
   task_scope* const task = running_task(thread);
@@ -102,7 +102,7 @@ void fork_stack::publish() noexcept {
   context_node* const context = current_context(thread);
   for (std::size_t i = split(seen); i < count; ++i) {
     fork_slot& slot = slots_[i];
-    if (is_coroutine(slot.data.load(relaxed)))
+    if (is_published_coroutine(slot.data.load(relaxed)))
       continue;
     slot.scope.store(task, relaxed);
     slot.context.store(context, relaxed);
@@ -274,7 +274,7 @@ void fork_progress::call_for_help() noexcept {
 }
 
 void stolen_fork::execute(thread_state& thread, fork_stack& thief, worker* on) const noexcept {
-  if (fork_stack::is_coroutine(data)) {
+  if (fork_stack::is_published_coroutine(data)) {
     run(data, thread);
     return;
   }

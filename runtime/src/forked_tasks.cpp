@@ -35,14 +35,14 @@ void forked_tasks::build() noexcept {
 }
 
 void note_failed_fork(const promise_base& ended) noexcept {
-  forked_tasks::marked(ended.continuation)->unusual_ |= forked_tasks::value_missing;
+  ended.forked_by->unusual_ |= forked_tasks::value_missing;
 }
 
 task_scope& make_scopes(promise_base& leaf) noexcept {
   promise_base* top = &leaf;
-  while (forked_tasks::marked(top->continuation) == nullptr)
+  while ((top->scope_bits & promise_base::forked_mark) == 0)
     top = static_cast<promise_base*>(top->continuation);
-  forked_tasks& forks = *forked_tasks::marked(top->continuation);
+  forked_tasks& forks = *top->forked_by;
   forks.build();
   child& adopted = forks.types_->child_at(forks, forks.ended_); // only the one that runs has marks
   adopted.adopt(*top);
@@ -62,8 +62,7 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
 
 void forked_tasks::publish(fork_slot& fork) noexcept {
   // Relaxed, all: the stack's word orders them.
-  auto* const data = static_cast<char*>(fork.data.load(std::memory_order_relaxed));
-  auto& forks = *reinterpret_cast<forked_tasks*>(data - fork_stack::unpublished_mark);
+  auto& forks = *static_cast<forked_tasks*>(fork.data.load(std::memory_order_relaxed));
   const auto index = reinterpret_cast<std::size_t>(fork.run.load(std::memory_order_relaxed));
   forks.build();
   child& which = forks.types_->child_at(forks, index);

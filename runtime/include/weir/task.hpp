@@ -96,8 +96,10 @@ struct promise_base : job {
     explicit final_awaiter(std::uint8_t scope_marks) noexcept : marks(scope_marks) {}
     /// Whether it destroys itself (Q4).
     [[nodiscard]] bool await_ready() const noexcept { return (marks & forked_mark) != 0; }
+    /// Not inlined, as what only failures need is not: the promise's address stays out of the way
+    /// of those that end as forked children.
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
+    [[gnu::noinline]] void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
       promise_base& self = ended.promise();
       thread_state& thread = this_thread();
       if (thread.call_top == &self)
@@ -213,9 +215,11 @@ struct promise_base : job {
   // And that parent has forked this coroutine, and runs directly below on the native stack.
   static constexpr std::uintptr_t forked_mark = 2;
 
-  // A promise, a job; or while a forked child runs for the first time, its forked_tasks, marked.
-  // Set by who starts it.
-  job* continuation;
+  // Set by who starts it: a promise or a job; of what has the forked mark, the parent's awaiter.
+  union {
+    job* continuation;
+    forked_tasks* forked_by;
+  };
   // A task_scope, or marks: those of a forked child until it is started in another way.
   std::uintptr_t scope_bits = shared_mark | forked_mark;
 };
@@ -236,7 +240,7 @@ template <class T>
 struct task_promise : promise_base {
   static_assert(alignof(result<T>) <= 16);
   task<T> get_return_object() noexcept;
-  void unhandled_exception() noexcept {
+  [[gnu::noinline]] void unhandled_exception() noexcept {
     where->set_error(std::current_exception());
     note_failure();
   }
@@ -257,7 +261,7 @@ struct task_promise : promise_base {
 template <>
 struct task_promise<void> : promise_base {
   task<void> get_return_object() noexcept;
-  void unhandled_exception() noexcept {
+  [[gnu::noinline]] void unhandled_exception() noexcept {
     where->set_error(std::current_exception());
     note_failure();
   }
@@ -289,7 +293,10 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
 
   task() noexcept {}
   explicit task(promise_type& promise) noexcept
-      : frame_(std::coroutine_handle<promise_type>::from_promise(promise).address()) {}
+      : frame_(std::coroutine_handle<promise_type>::from_promise(promise).address()) {
+    if (!has_coroutine())
+      __builtin_unreachable(); // who has inlined this need not look
+  }
   task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {
     if (frame_ == ready())
       value_ = other.value_;

@@ -237,14 +237,14 @@ class WEIR_API fork_stack {
     return stolen_.load(std::memory_order_relaxed);
   }
 
-  /// The data of a coroutine carries one of two marks, see forked_tasks.hpp.
-  static constexpr std::uintptr_t unpublished_mark = 1;
+  /// A coroutine's fork that is not published has a number in place of a function, from 1 to
+  /// `reserve`; the data of one that is carries a mark. See forked_tasks.hpp.
   static constexpr std::uintptr_t published_mark = 2;
-  [[nodiscard]] static bool is_unpublished_coroutine(const void* data) noexcept {
-    return (reinterpret_cast<std::uintptr_t>(data) & unpublished_mark) != 0;
+  [[nodiscard]] static bool is_unpublished_coroutine(fork_slot::run_function run) noexcept {
+    return reinterpret_cast<std::uintptr_t>(run) - 1 < reserve;
   }
-  [[nodiscard]] static bool is_coroutine(const void* data) noexcept {
-    return (reinterpret_cast<std::uintptr_t>(data) & (unpublished_mark | published_mark)) != 0;
+  [[nodiscard]] static bool is_published_coroutine(const void* data) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(data) & published_mark) != 0;
   }
 
  private:

@@ -60,7 +60,7 @@ class forked_child<Input> {
         throw_not_startable();
       return made.release(outcome_);
     } catch (...) {
-      outcome_.set_error(std::current_exception());
+      fail();
     }
     return nullptr;
   }
@@ -68,6 +68,10 @@ class forked_child<Input> {
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
 
  private:
+  [[gnu::noinline, gnu::cold]] void fail() noexcept {
+    outcome_.set_error(std::current_exception());
+  }
+
   // What is copied at the cost of a pointer saves the way through it.
   static constexpr bool by_value = sizeof(Input) <= 2 * sizeof(void*) &&
                                    std::is_trivially_copy_constructible_v<Input> &&

@@ -82,13 +82,12 @@ class WEIR_API forked_tasks {
                                               bool first) noexcept {
     // Not a function yet: publish() writes one.
     const auto number = reinterpret_cast<fork_slot::run_function>(index);
-    void* const data = reinterpret_cast<char*>(this) + fork_stack::unpublished_mark;
-    return forks.push(number, data) || forks.push_coroutine_slow(number, data, first);
+    return forks.push(number, this) || forks.push_coroutine_slow(number, this, first);
   }
 
   /// Runs a child, which has not been started, on top of the native stack.
   [[gnu::always_inline]] void run(promise_base& which) noexcept {
-    which.continuation = marked_this();
+    which.forked_by = this;
     which.handle().resume();
   }
 
@@ -129,14 +128,6 @@ class WEIR_API forked_tasks {
   /// Q1.
   void build() noexcept;
   static void run_stolen(void* data, thread_state& thread) noexcept;
-
-  [[nodiscard]] job* marked_this() noexcept {
-    return reinterpret_cast<job*>(reinterpret_cast<char*>(this) + 1);
-  }
-  [[nodiscard]] static forked_tasks* marked(const job* continuation) noexcept {
-    const auto bits = reinterpret_cast<std::uintptr_t>(continuation);
-    return (bits & 1) != 0 ? reinterpret_cast<forked_tasks*>(bits - 1) : nullptr;
-  }
 
   const operations* types_;
   // Of the coroutine, which is in a register where its promise is not.
