@@ -163,10 +163,10 @@ struct promise_base : job {
     continuation = &parent;
     scope_bits = under & ~forked_mark;
     thread_state& thread = this_thread();
-    if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
+    if (stack_is_below(thread.stack_limit)) {
       if (thread.stack_limit == UINTPTR_MAX)
         learn_stack_limit(thread);
-      if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit) {
+      if (stack_is_below(thread.stack_limit)) {
         schedule_chained(scope().home(), thread, *this);
         return false;
       }
@@ -240,10 +240,7 @@ template <class T>
 struct task_promise : promise_base {
   static_assert(alignof(result<T>) <= 16);
   task<T> get_return_object() noexcept;
-  [[gnu::noinline]] void unhandled_exception() noexcept {
-    where->set_error(std::current_exception());
-    note_failure();
-  }
+  [[gnu::always_inline]] void unhandled_exception() noexcept { fail(this->handle().address()); }
 
   template <class U>
     requires std::convertible_to<U, T>
@@ -256,19 +253,30 @@ struct task_promise : promise_base {
 
   // Set by who starts it.
   result<T>* where;
+
+ private:
+  [[gnu::noinline, gnu::cold]] static void fail(void* frame) noexcept {
+    auto& self = std::coroutine_handle<task_promise>::from_address(frame).promise();
+    self.where->end_by_error(std::current_exception());
+    self.note_failure();
+  }
 };
 
 template <>
 struct task_promise<void> : promise_base {
   task<void> get_return_object() noexcept;
-  [[gnu::noinline]] void unhandled_exception() noexcept {
-    where->set_error(std::current_exception());
-    note_failure();
-  }
+  [[gnu::always_inline]] void unhandled_exception() noexcept { fail(this->handle().address()); }
   void return_void() noexcept { where->emplace(); }
 
   // Set by who starts it.
   result<void>* where;
+
+ private:
+  [[gnu::noinline, gnu::cold]] static void fail(void* frame) noexcept {
+    auto& self = std::coroutine_handle<task_promise>::from_address(frame).promise();
+    self.where->end_by_error(std::current_exception());
+    self.note_failure();
+  }
 };
 
 } // namespace detail

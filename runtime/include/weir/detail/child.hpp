@@ -120,7 +120,7 @@ child_end settle_outcome(result<T>& outcome) noexcept {
 template <class T>
 child_end settle_outcome(result<T>& outcome, bool started, const task_scope& scope) noexcept {
   if (!started)
-    outcome.set_cancelled(scope.reason());
+    outcome.end_unstarted(scope.reason());
   return settle_outcome(outcome);
 }
 

@@ -38,7 +38,7 @@ class forked_child {
 
  private:
   Input* coroutine_;
-  result<value_type> outcome_;
+  result<value_type> outcome_{typename result<value_type>::unset()}; // by all who end it
 };
 
 /// As above, called when its turn comes.
@@ -69,7 +69,7 @@ class forked_child<Input> {
 
  private:
   [[gnu::noinline, gnu::cold]] void fail() noexcept {
-    outcome_.set_error(std::current_exception());
+    outcome_.end_by_error(std::current_exception());
   }
 
   // What is copied at the cost of a pointer saves the way through it.
@@ -78,7 +78,7 @@ class forked_child<Input> {
                                    std::is_trivially_destructible_v<Input>;
 
   std::conditional_t<by_value, Input, Input&> call_;
-  result<value_type> outcome_;
+  result<value_type> outcome_{typename result<value_type>::unset()}; // by all who end it
 };
 
 /// A child of a join that has been built.

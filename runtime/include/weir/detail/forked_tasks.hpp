@@ -66,9 +66,7 @@ class WEIR_API forked_tasks {
   /// Throws `task_cancelled`.
   [[nodiscard, gnu::always_inline]] bool enter(thread_state& thread) {
     // Outside of a worker's job, where there may be no current scope, the budget is 0.
-    if (--thread.fork_budget >= forbidden ||
-        reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < thread.stack_limit)
-        [[unlikely]]
+    if (--thread.fork_budget >= forbidden || stack_is_below(thread.stack_limit)) [[unlikely]]
       return enter_slow(thread);
     task_scope& scope = *thread.current; // Q3
     scope.check_stop();

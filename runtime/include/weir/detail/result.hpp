@@ -49,7 +49,14 @@ class result {
                 "over-aligned results are not supported: return a std::unique_ptr to one");
 
  public:
-  result() noexcept {}
+  result() noexcept : kind_(kind::empty) {}
+  struct unset {};
+  /// Where nothing is asked or set but the first outcome before there is one, and nobody destroys
+  /// it. Spares a store if there is nothing to destroy in a value either.
+  [[gnu::always_inline]] explicit result(unset) noexcept {
+    if constexpr (!std::is_trivially_destructible_v<stored>)
+      kind_ = kind::empty;
+  }
   result(const result&) = delete;
   result& operator=(const result&) = delete;
   [[gnu::always_inline]] ~result() {
@@ -70,9 +77,22 @@ class result {
     kind_ = kind::value;
   }
   void set_error(std::exception_ptr error) noexcept {
-    reset(); // a local's destructor may throw after the value was returned
+    reset();
     ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
     kind_ = kind::error;
+  }
+  /// As a coroutine's or a call's outcome, also if it was unset.
+  void end_by_error(std::exception_ptr error) noexcept {
+    // A local's destructor may throw after the value was returned.
+    if constexpr (!std::is_trivially_destructible_v<stored>)
+      reset();
+    ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
+    kind_ = kind::error;
+  }
+  /// There is no outcome, nor will there be another one. It may be unset.
+  void end_unstarted(stop_reason reason) noexcept {
+    ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
+    kind_ = kind::cancelled;
   }
   void set_cancelled(stop_reason reason) noexcept {
     reset();
@@ -189,7 +209,7 @@ class result {
     stop_reason reason_;
     alignas(void*) std::byte lent_[lent_size];
   };
-  kind kind_ = kind::empty;
+  kind kind_;
 };
 
 template <class T>

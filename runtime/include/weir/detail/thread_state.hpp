@@ -106,6 +106,18 @@ struct thread_state {
 
 #endif
 
+/// Whether the native stack has reached `limit`. By hand where it can be: compilers keep a frame
+/// pointer in all of a function that asks for its frame's address.
+[[nodiscard, gnu::always_inline]] inline bool stack_is_below(const std::uintptr_t& limit) noexcept {
+#if defined(__x86_64__)
+  bool below;
+  asm("cmpq %%rsp, %1" : "=@cca"(below) : "m"(limit));
+  return below;
+#else
+  return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < limit;
+#endif
+}
+
 /// Gives the calling thread its number.
 WEIR_API std::uint32_t learn_number(thread_state& thread) noexcept;
 
