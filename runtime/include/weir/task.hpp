@@ -398,9 +398,7 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   };
 
   /// Stands for a coroutine that has ended: the result is in `value_`.
-  [[nodiscard]] static void* ready() noexcept {
-    return reinterpret_cast<void*>(std::uintptr_t{1});
-  }
+  [[nodiscard]] static void* ready() noexcept { return reinterpret_cast<void*>(std::uintptr_t{1}); }
   [[nodiscard, gnu::always_inline]] static promise_type& promise_of(void* frame) noexcept {
     return std::coroutine_handle<promise_type>::from_address(frame).promise();
   }

@@ -29,7 +29,7 @@ class forked_child {
     return coroutine_->startable();
   }
   /// The coroutine to run, which destroys itself if it ends on the native stack, otherwise whoever
-  /// runs it; or null if it has ended, with an outcome.
+  /// runs it; or null if it has ended, with a value.
   [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
     return coroutine_->release(outcome_);
   }
@@ -51,27 +51,18 @@ class forked_child<Input> {
   [[gnu::always_inline]] explicit forked_child(Input& call) noexcept : call_(call) {}
 
   [[nodiscard]] static bool startable() noexcept { return true; }
-  [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
-    try {
+  [[nodiscard, gnu::always_inline]] promise_base* call() {
+    {
       task<value_type> made = call_();
-      if (made.has_coroutine()) [[likely]]
+      if (made.startable()) [[likely]]
         return made.release(outcome_);
-      if (!made.startable()) [[unlikely]]
-        throw_not_startable();
-      return made.release(outcome_);
-    } catch (...) {
-      fail();
-    }
-    return nullptr;
+    } // nothing throws while there is a task to destroy
+    throw_not_startable();
   }
 
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
 
  private:
-  [[gnu::noinline, gnu::cold]] void fail() noexcept {
-    outcome_.end_by_error(std::current_exception());
-  }
-
   // What is copied at the cost of a pointer saves the way through it.
   static constexpr bool by_value = sizeof(Input) <= 2 * sizeof(void*) &&
                                    std::is_trivially_copy_constructible_v<Input> &&
@@ -99,7 +90,14 @@ class joined_child final : public child {
   [[nodiscard]] stop_reason reason() const noexcept override { return which_->outcome().reason(); }
 
  private:
-  promise_base* make_coroutine() noexcept override { return which_->call(); }
+  promise_base* make_coroutine() noexcept override {
+    try {
+      return which_->call();
+    } catch (...) {
+      which_->outcome().end_by_error(std::current_exception());
+      return nullptr;
+    }
+  }
   child_end settle(bool started) noexcept override {
     return settle_outcome(which_->outcome(), started, this->scope());
   }
@@ -226,11 +224,14 @@ class forked_awaiter : forked_tasks {
   /// \return false if a join was built.
   template <std::size_t I>
   [[gnu::always_inline]] bool run_one() noexcept {
-    auto& which = std::get<I>(children_);
-    if (promise_base* const coroutine = which.call())
+    promise_base* coroutine = nullptr;
+    try {
+      coroutine = std::get<I>(children_).call();
+    } catch (...) {
+      fail<I>();
+    }
+    if (coroutine != nullptr)
       this->run(*coroutine);
-    else if (!which.outcome().has_value()) [[unlikely]]
-      this->unusual_ |= forked_tasks::value_missing;
     if (this->unusual_ != 0) [[unlikely]] {
       if (this->built())
         return false;
@@ -240,6 +241,11 @@ class forked_awaiter : forked_tasks {
     return true;
   }
 
+  template <std::size_t I>
+  [[gnu::noinline, gnu::cold]] void fail() noexcept {
+    std::get<I>(children_).outcome().end_by_error(std::current_exception());
+    this->unusual_ |= forked_tasks::value_missing;
+  }
   [[gnu::noinline, gnu::cold]] void check_failures() {
     if (this->built()) {
       join_.check_failures();

@@ -132,7 +132,7 @@ class WEIR_API forked_tasks {
   void* parent_frame_;
   // The request context when the children were forked; the parent keeps it alive.
   context_node* context_; // set by enter
-  fixed_join* built_; // if so
+  fixed_join* built_;     // if so
 };
 
 } // namespace weir::detail
