@@ -121,6 +121,10 @@ void forked_tasks::schedule_all() noexcept {
   thread.current = &parent().scope();
 }
 
+bool forked_tasks::built_now() const noexcept {
+  return built();
+}
+
 bool forked_tasks::leave() noexcept {
   return built_->left() == nullptr;
 }

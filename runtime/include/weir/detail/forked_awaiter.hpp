@@ -30,6 +30,7 @@ class forked_child {
   }
   /// The coroutine to run, which destroys itself if it ends on the native stack, otherwise whoever
   /// runs it; or null if it has ended, with a value.
+  template <std::size_t>
   [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
     return coroutine_->release(outcome_);
   }
@@ -51,13 +52,21 @@ class forked_child<Input> {
   [[gnu::always_inline]] explicit forked_child(Input& call) noexcept : call_(call) {}
 
   [[nodiscard]] static bool startable() noexcept { return true; }
+  template <std::size_t Index>
   [[nodiscard, gnu::always_inline]] promise_base* call() {
-    {
-      task<value_type> made = call_();
-      if (made.startable()) [[likely]]
-        return made.release(outcome_);
-    } // nothing throws while there is a task to destroy
-    throw_not_startable();
+    // At a place of its own: if children had one in common, compilers would keep its address in a
+    // register, which each coroutine would have to save.
+    union places {
+      places() noexcept {}
+      ~places() {} // what is there is empty again
+      std::array<task<value_type>, Index + 1> tasks;
+    } all;
+    auto& made = *::new (static_cast<void*>(&all.tasks[Index])) task<value_type>(call_());
+    if (made.has_coroutine()) [[likely]]
+      return made.release(outcome_);
+    if (!made.startable())
+      throw_not_startable();
+    return made.release(outcome_);
   }
 
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
@@ -92,7 +101,7 @@ class joined_child final : public child {
  private:
   promise_base* make_coroutine() noexcept override {
     try {
-      return which_->call();
+      return which_->template call<0>();
     } catch (...) {
       which_->outcome().end_by_error(std::current_exception());
       return nullptr;
@@ -226,16 +235,14 @@ class forked_awaiter : forked_tasks {
   [[gnu::always_inline]] bool run_one() noexcept {
     promise_base* coroutine = nullptr;
     try {
-      coroutine = std::get<I>(children_).call();
+      coroutine = std::get<I>(children_).template call<I>();
     } catch (...) {
       fail<I>();
     }
     if (coroutine != nullptr)
       this->run(*coroutine);
-    if (this->unusual_ != 0) [[unlikely]] {
-      if (this->built())
-        return false;
-    }
+    if (this->unusual_ != 0 && this->built_now()) [[unlikely]]
+      return false;
     if constexpr (I + 1 < count)
       this->ended_ = I + 1;
     return true;

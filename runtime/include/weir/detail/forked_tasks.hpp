@@ -100,19 +100,23 @@ class WEIR_API forked_tasks {
   [[nodiscard]] bool leave() noexcept;
 
   [[nodiscard]] bool built() const noexcept { return (unusual_ & join_built) != 0; }
+  /// The same for those who look at `unusual_` first: not inlined, so that they compare it in
+  /// memory.
+  [[nodiscard, gnu::cold]] bool built_now() const noexcept;
   [[nodiscard]] promise_base& parent() const noexcept {
     return std::coroutine_handle<promise_base>::from_address(parent_frame_).promise();
   }
 
   // What `unusual_` says.
-  static constexpr std::uint32_t value_missing = 1;
-  static constexpr std::uint32_t join_built = 2;
+  static constexpr std::uint8_t value_missing = 1;
+  static constexpr std::uint8_t join_built = 2;
 
   /// How many children have run on the native stack and ended before a join was built, until it is
   /// the last one's turn. The next one is the one that runs there, if any does.
-  std::uint32_t ended_ = 0;
-  /// Beside the other, so that one store sets both.
-  std::uint32_t unusual_ = 0;
+  std::uint8_t ended_ = 0;
+  /// Beside the other in a word of their own, which one store sets.
+  std::uint8_t unusual_ = 0;
+  std::uint16_t rest_of_word_ = 0;
 
  private:
   friend task_scope& make_scopes(promise_base& leaf) noexcept;
