@@ -7,17 +7,19 @@
 /// having suspended and nobody steals one, that is all: no scope, no join, no atomic operation. The
 /// rest is made when it is needed, which is always noticed on the parent's thread:
 ///
-/// Q1  A child runs under its parent's scope, which its promise marks as shared. Whoever is about
-///     to suspend asks for `promise_base::scope()`, which gives scopes of their own to all shared
-///     ones from there up, and builds their joins. Before a child becomes public for thieves, its
-///     join is built too.
+/// Q1  A child runs under its parent's scope, which its promise marks as shared: it is the thread's
+///     current one (Q3). Whoever is about to suspend asks for `promise_base::scope()`, which gives
+///     scopes of their own to all shared ones from there up, and builds their joins. Before a child
+///     becomes public for thieves, its join is built too.
 /// Q2  A join that is built has committed its parent's suspension (J4), though the parent is still
 ///     inside `await_ready`: it is one of those who must leave, and does so in `await_suspend`.
 /// Q3  `thread_state::current` is the innermost scope that exists, and holds the request context of
 ///     what runs. Making a scope below it moves the context down and restores its own.
 /// Q4  A child that ends on the native stack of its parent, without ever having had a scope of its
 ///     own, leaves its outcome in the parent's frame and destroys its own frame. So one whose
-///     promise still has the marks is directly above its parent.
+///     promise still has the marks, which it is made with, is directly above its parent. Only if it
+///     ends by an exception does it tell the parent how. All other children's frames belong to the
+///     join.
 #pragma once
 
 #include <weir/detail/child.hpp>

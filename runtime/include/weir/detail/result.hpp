@@ -89,8 +89,10 @@ class result {
     ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
     kind_ = kind::error;
   }
-  /// There is no outcome, nor will there be another one. It may be unset.
+  /// As the outcome of what never started, also if it was unset.
   void end_unstarted(stop_reason reason) noexcept {
+    if constexpr (!std::is_trivially_destructible_v<stored>)
+      reset(); // a task that is ready has left its value before
     ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
     kind_ = kind::cancelled;
   }
