@@ -325,8 +325,9 @@ class [[nodiscard("a task does nothing until it is awaited, spawned or blocked o
   /// Whether there is a coroutine to run, or a result.
   [[nodiscard]] explicit operator bool() const noexcept { return frame_ != nullptr; }
 
-  /// Runs the task to its end and gives its result. Awaiting an empty or used task throws
-  /// `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not start.
+  /// Runs the task to its end and gives its result; the task is empty then. Awaiting an empty one
+  /// throws `errc::no_state`; if stop was requested, `task_cancelled`, and the child does not
+  /// start.
   [[nodiscard]] auto operator co_await() noexcept { return awaiter(*this); }
 
   // For the library.
