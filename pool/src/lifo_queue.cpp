@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "order_memory.hpp"
 #include "ordered_queue.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <span>
-#include <utility>
 
 namespace weir::detail {
 
@@ -17,11 +15,16 @@ class newest_first {
  public:
   static constexpr bool weighs = false;
 
-  bool add(std::span<const fresh_call>& calls) noexcept {
-    late_ = late_ || (gap_begin_ != 0 && is_earlier(calls.front(), calls_[gap_begin_ - 1]));
-    return add_by_time(calls_, calls, gap_end_);
+  bool add(const timed_call& call) noexcept {
+    try {
+      calls_.emplace_back(call);
+      return true;
+    } catch (...) {
+      return false;
+    }
   }
   [[nodiscard]] bool empty() const noexcept { return calls_.empty(); }
+  [[nodiscard]] order_key best() const noexcept { return {0, ~calls_.back().time}; }
 
   taken_call take() noexcept {
     const taken_call newest = calls_.back().call(0);
@@ -49,8 +52,6 @@ class newest_first {
   void close_gap() noexcept {
     calls_.erase(calls_.begin() + static_cast<std::ptrdiff_t>(gap_begin_), calls_.end());
     gap_begin_ = gap_end_ = 0;
-    if (std::exchange(late_, false))
-      std::sort(calls_.begin(), calls_.end(), is_earlier);
   }
 
   order_memory memory_;
@@ -58,7 +59,6 @@ class newest_first {
   // What is between has been taken out or moved down; both 0: nothing.
   std::size_t gap_begin_ = 0;
   std::size_t gap_end_ = 0;
-  bool late_ = false; // something came in above the gap that belongs below it
 };
 
 } // namespace

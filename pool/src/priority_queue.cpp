@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "order_memory.hpp"
 #include "ordered_queue.hpp"
 
 #include <algorithm>
@@ -6,7 +7,7 @@
 #include <bit>
 #include <cstddef>
 #include <memory>
-#include <span>
+#include <vector>
 
 namespace weir::detail {
 
@@ -19,38 +20,32 @@ class by_weight {
  public:
   static constexpr bool weighs = true;
 
-  bool add(std::span<const fresh_call>& calls) noexcept {
-    const int weight = calls.front().weight;
-    const unsigned i = line_for(weight);
-    if (i == lines_.size())
-      return add_to_heap(calls);
-    const auto other = std::find_if(calls.begin(), calls.end(),
-                                    [&](const fresh_call& call) { return call.weight != weight; });
-    std::span<const fresh_call> alike(calls.begin(), other);
-    const bool all = add_by_time(lines_[i], alike);
-    calls = {alike.begin(), calls.end()};
-    if (!lines_[i].empty()) {
-      weights_[i] = weight;
+  bool add(const timed_call& call) noexcept {
+    try {
+      const unsigned i = line_for(call.weight);
+      if (i == most_lines) {
+        heap_.push_back(call);
+        std::push_heap(heap_.begin(), heap_.end(), after);
+        return true;
+      }
+      if (i == lines_.size())
+        lines_.emplace_back(order_allocator<placed_call>(memory_));
+      lines_[i].emplace_back(call);
+      weights_[i] = call.weight;
       used_ |= 1U << i;
+      if (best_ == most_lines || call.weight < weights_[best_])
+        best_ = i;
+      return true;
+    } catch (...) {
+      return false;
     }
-    return all;
   }
   [[nodiscard]] bool empty() const noexcept { return used_ == 0 && heap_.empty(); }
-
-  taken_call take() noexcept {
-    const unsigned i = best_line();
-    if (i == lines_.size() || (!heap_.empty() && is_before_line(heap_.front(), i))) {
-      std::pop_heap(heap_.begin(), heap_.end(), after);
-      const timed_call best = heap_.back();
-      heap_.pop_back();
-      return best.call(best.weight);
-    }
-    const waiting_call best = lines_[i].front();
-    lines_[i].pop_front();
-    if (lines_[i].empty())
-      used_ &= ~(1U << i);
-    return best.call(weights_[i]);
+  [[nodiscard]] order_key best() const noexcept {
+    return heap_is_next() ? order_key{heap_.front().weight, heap_.front().time} : best_of_lines();
   }
+
+  taken_call take() noexcept { return heap_is_next() ? take_from_heap() : take_from_line(); }
 
   bool take_husks(pool_item*& husks, unsigned) noexcept {
     const auto goes = [&](const waiting_call& call) {
@@ -64,58 +59,69 @@ class by_weight {
       if (lines_[i].empty())
         used_ &= ~(1U << i);
     }
+    choose();
     std::erase_if(heap_, goes);
     std::make_heap(heap_.begin(), heap_.end(), after);
     return false;
   }
 
  private:
-  bool add_to_heap(std::span<const fresh_call>& calls) noexcept {
-    try {
-      heap_.push_back(calls.front());
-    } catch (...) {
-      return false;
-    }
-    std::push_heap(heap_.begin(), heap_.end(), after);
-    calls = calls.subspan(1);
-    return true;
-  }
+  using line = calls_of<placed_call>;
+  static constexpr unsigned most_lines = 8;
+
   static bool after(const timed_call& a, const timed_call& b) noexcept {
     return a.weight != b.weight ? a.weight > b.weight : a.time > b.time;
   }
-  [[nodiscard]] bool is_before_line(const timed_call& call, unsigned i) const noexcept {
-    const int weight = weights_[i];
-    return call.weight != weight ? call.weight < weight : call.time < lines_[i].front().time;
+  [[nodiscard]] order_key best_of_lines() const noexcept {
+    return {weights_[best_], lines_[best_].front().time};
+  }
+  [[nodiscard]] bool heap_is_next() const noexcept {
+    if (heap_.empty())
+      return false;
+    return best_ == most_lines ||
+           order_key{heap_.front().weight, heap_.front().time} < best_of_lines();
   }
 
-  /// The line of that weight, or one that nobody uses; else their number.
+  taken_call take_from_heap() noexcept {
+    std::pop_heap(heap_.begin(), heap_.end(), after);
+    const taken_call best = heap_.back().call(heap_.back().weight);
+    heap_.pop_back();
+    return best;
+  }
+  taken_call take_from_line() noexcept {
+    line& from = lines_[best_];
+    const taken_call best = from.front().call(weights_[best_]);
+    from.pop_front();
+    if (from.empty()) {
+      used_ &= ~(1U << best_);
+      choose();
+    }
+    return best;
+  }
+
+  /// The line of that weight, or one that nobody uses or that is not there yet; else their number.
   [[nodiscard]] unsigned line_for(int weight) const noexcept {
     for (unsigned used = used_; used != 0; used &= used - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(used));
       if (weights_[i] == weight)
         return i;
     }
-    return static_cast<unsigned>(std::countr_one(used_));
+    return std::min(most_lines, static_cast<unsigned>(std::countr_one(used_)));
   }
-  /// Of those that are used; else their number.
-  [[nodiscard]] unsigned best_line() const noexcept {
-    auto best = static_cast<unsigned>(lines_.size());
+  void choose() noexcept {
+    best_ = most_lines;
     for (unsigned used = used_; used != 0; used &= used - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(used));
-      if (best == lines_.size() || weights_[i] < weights_[best])
-        best = i;
+      if (best_ == most_lines || weights_[i] < weights_[best_])
+        best_ = i;
     }
-    return best;
   }
 
-  using line = calls_of<placed_call>;
-  [[nodiscard]] line new_line() { return line(order_allocator<placed_call>(memory_)); }
-
   order_memory memory_;
-  std::array<line, 8> lines_{new_line(), new_line(), new_line(), new_line(),
-                             new_line(), new_line(), new_line(), new_line()};
-  std::array<int, 8> weights_{};
+  std::vector<line> lines_; // each made when it is needed first
+  std::array<int, most_lines> weights_{};
   unsigned used_ = 0; // the bits of lines with calls
+  unsigned best_ = most_lines;
   calls_of<timed_call> heap_{order_allocator<timed_call>(memory_)};
 };
 

@@ -36,48 +36,21 @@ class taking_flag {
    public:
     /// \param takes what is counted under the flag, if it is taken often.
     explicit guard(taking_flag& flag, const taken_count* takes = nullptr) noexcept : flag_(flag) {
-      while (!flag_.try_take())
-        wait(takes);
+      flag_.take(takes);
     }
     guard(const guard&) = delete;
     guard& operator=(const guard&) = delete;
     ~guard() { flag_.leave(); }
 
    private:
-    static constexpr int moment = 32;         // pauses of the CPU
-    static constexpr std::uint32_t often = 4; // so many in a moment
-
-    void wait(const taken_count* takes) const noexcept {
-      const auto before = takes == nullptr ? 0 : takes->value();
-      for (int i = 0; i < 4; ++i) {
-        relax(moment);
-        const auto taken = takes == nullptr ? 0 : takes->value() - before;
-        if (taken >= often) {
-          stay_away(*takes);
-          return;
-        }
-        // Relaxed: taking it decides.
-        if (taken != 0 || !flag_.taken_.load(std::memory_order_relaxed))
-          return;
-      }
-      sync::yield_thread(); // it may have lost its CPU
-    }
-    /// Who takes often does it at the least cost if left alone for a while: each change of hands
-    /// moves all that is touched under the flag to another CPU.
-    static void stay_away(const taken_count& takes) noexcept {
-      auto before = takes.value();
-      for (int i = 0; i < 8; ++i) {
-        relax(4 * moment);
-        const auto now = takes.value();
-        if (now - before < 4 * often)
-          return;
-        before = now;
-      }
-    }
-
     taking_flag& flag_;
   };
 
+  /// See `guard`; to be left.
+  void take(const taken_count* takes = nullptr) noexcept {
+    while (!try_take())
+      wait(takes);
+  }
   [[nodiscard]] bool try_take() noexcept {
     // Acquire: pairs with leave; what the last one left is seen. The load spares the line of who
     // has it.
@@ -87,6 +60,37 @@ class taking_flag {
   void leave() noexcept { taken_.store(false, std::memory_order_release); }
 
  private:
+  static constexpr int moment = 32;         // pauses of the CPU
+  static constexpr std::uint32_t often = 4; // so many in a moment
+
+  void wait(const taken_count* takes) const noexcept {
+    const auto before = takes == nullptr ? 0 : takes->value();
+    for (int i = 0; i < 4; ++i) {
+      relax(moment);
+      const auto taken = takes == nullptr ? 0 : takes->value() - before;
+      if (taken >= often) {
+        stay_away(*takes);
+        return;
+      }
+      // Relaxed: taking it decides.
+      if (taken != 0 || !taken_.load(std::memory_order_relaxed))
+        return;
+    }
+    sync::yield_thread(); // it may have lost its CPU
+  }
+  /// Who takes often does it at the least cost if left alone for a while: each change of hands
+  /// moves all that is touched under the flag to another CPU.
+  static void stay_away(const taken_count& takes) noexcept {
+    auto before = takes.value();
+    for (int i = 0; i < 8; ++i) {
+      relax(4 * moment);
+      const auto now = takes.value();
+      if (now - before < 4 * often)
+        return;
+      before = now;
+    }
+  }
+
   sync::atomic<bool> taken_{false};
 };
 

@@ -2,6 +2,8 @@
 #include <weir/detail/thread_state.hpp>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 
 namespace weir::detail {
 
@@ -13,6 +15,40 @@ constexpr std::uintptr_t stack_reserve = 256 * 1024;
 /// Native stack that coroutine nesting uses at the most, so that a deep recursion neither touches
 /// megabytes of stack in each worker nor loses to cache misses what nesting saves.
 constexpr std::uintptr_t stack_budget = 512 * 1024;
+
+/// Which numbers threads have, by bits. All operations are relaxed: only the values matter.
+constinit std::array<sync::atomic<std::uint64_t>, 16> taken_numbers{};
+
+/// \return 0 if all are taken.
+std::uint32_t take_number() noexcept {
+  std::uint32_t first = 1;
+  for (auto& word : taken_numbers) {
+    for (auto free = ~word.load(std::memory_order_relaxed); free != 0;) {
+      const auto bit = free & (~free + 1);
+      const auto seen = word.fetch_or(bit, std::memory_order_relaxed);
+      if ((seen & bit) == 0)
+        return first + static_cast<std::uint32_t>(std::countr_zero(bit));
+      free = ~seen;
+    }
+    first += 64;
+  }
+  return 0;
+}
+
+/// Gives the number back when the thread ends. The thread may go on using it in destructors that
+/// run later: few others have it, see number_of.
+struct number_lease {
+  explicit number_lease(std::uint32_t which) noexcept : number(which) {}
+  number_lease(const number_lease&) = delete;
+  number_lease& operator=(const number_lease&) = delete;
+  ~number_lease() {
+    if (number != 0)
+      taken_numbers[(number - 1) / 64].fetch_and(~(std::uint64_t{1} << (number - 1) % 64),
+                                                 std::memory_order_relaxed);
+  }
+
+  const std::uint32_t number;
+};
 
 } // namespace
 
@@ -38,10 +74,12 @@ namespace {
 #endif
 
 std::uint32_t learn_number(thread_state& thread) noexcept {
-  constinit static sync::atomic<std::uint32_t> given{0};
-  do
-    thread.number = given.fetch_add(1, std::memory_order_relaxed) + 1; // only the values matter
-  while (thread.number == 0);
+  static thread_local const number_lease lease(take_number());
+  thread.number = lease.number;
+  if (thread.number == 0) { // in turn, then
+    constinit static sync::atomic<std::uint32_t> given{0};
+    thread.number = given.fetch_add(1, std::memory_order_relaxed) % (64 * 16) + 1;
+  }
   return thread.number;
 }
 

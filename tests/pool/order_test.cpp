@@ -86,8 +86,8 @@ TEST_CASE("lifo starts what was submitted last, whoever submitted it", "[order]"
 }
 
 TEST_CASE("threads that submit in turn are told apart", "[order]") {
-  constexpr int threads = 5;
-  constexpr int turns = 255;
+  // Of 70 threads some share their place in the queue.
+  const auto [threads, turns] = GENERATE(std::pair(5, 255), std::pair(70, 20));
   std::vector<int> newest;
   std::vector<int> oldest;
   stage<weir::lifo> last_first;
@@ -95,8 +95,8 @@ TEST_CASE("threads that submit in turn are told apart", "[order]") {
   std::atomic<int> next{0};
   std::vector<std::thread> all;
   for (int t = 0; t < threads; ++t) {
-    all.emplace_back([&, t] {
-      for (int i = t; i < threads * turns; i += threads) {
+    all.emplace_back([&, t, step = threads, end = threads * turns] {
+      for (int i = t; i < end; i += step) {
         test::eventually([&] { return next == i; });
         last_first.pool.post([&newest, i] { newest.push_back(i); });
         first_first.pool.post([&oldest, i] { oldest.push_back(i); });
@@ -108,9 +108,9 @@ TEST_CASE("threads that submit in turn are told apart", "[order]") {
     thread.join();
   last_first.run();
   first_first.run();
-  CHECK(newest.size() == threads * turns);
+  CHECK(newest.size() == static_cast<std::size_t>(next));
   CHECK(std::is_sorted(newest.rbegin(), newest.rend()));
-  CHECK(oldest.size() == threads * turns);
+  CHECK(oldest.size() == static_cast<std::size_t>(next));
   CHECK(std::is_sorted(oldest.begin(), oldest.end()));
 }
 
@@ -161,4 +161,24 @@ TEST_CASE("priority starts by weight, and of equal weights what was submitted fi
   on.run();
   REQUIRE(order.size() == all.size());
   CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("what more threads submit at once than a queue has places for is run once each",
+          "[order]") {
+  const int each = test::rounds(300);
+  constexpr int threads = 80;
+  weir::runtime rt{{.workers = 2}};
+  weir::fixed_pool<weir::lifo> pool(rt, {.size = 2});
+  std::vector<std::atomic<int>> runs(static_cast<std::size_t>(threads * each));
+  std::vector<std::thread> all;
+  for (int t = 0; t < threads; ++t) {
+    all.emplace_back([&, t] {
+      for (int i = t * each; i < (t + 1) * each; ++i)
+        pool.post([run = &runs[static_cast<std::size_t>(i)]] { ++*run; });
+    });
+  }
+  for (auto& thread : all)
+    thread.join();
+  rt.block_on(pool.close());
+  CHECK(std::all_of(runs.begin(), runs.end(), [](const auto& count) { return count == 1; }));
 }

@@ -3,14 +3,53 @@
 #include <weir/pool/detail/striped_count.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include <catch.hpp>
 
+using weir::detail::number_of;
 using weir::detail::striped_count;
 using weir::detail::this_thread;
+
+TEST_CASE("threads that live have different numbers, and those of others are given again",
+          "[pool]") {
+  std::set<std::uint32_t> first;
+  std::mutex mutex;
+  std::atomic<std::size_t> numbered{0};
+  const auto number_at_once = [&](std::set<std::uint32_t>& numbers, std::size_t threads) {
+    numbered = 0;
+    std::vector<std::thread> all;
+    for (std::size_t i = 0; i < threads; ++i) {
+      all.emplace_back([&] {
+        const auto mine = number_of(this_thread());
+        {
+          const std::scoped_lock lock(mutex);
+          numbers.insert(mine);
+        }
+        ++numbered;
+        while (numbered != threads)
+          std::this_thread::yield();
+        if (number_of(this_thread()) != mine)
+          numbers.clear();
+      });
+    }
+    for (auto& thread : all)
+      thread.join();
+  };
+  number_at_once(first, 90);
+  CHECK(first.size() == 90);
+  CHECK(first.count(0) == 0);
+  for (int round = 0; round < 3; ++round) {
+    std::set<std::uint32_t> again;
+    number_at_once(again, 90);
+    CHECK(again == first);
+  }
+}
 
 TEST_CASE("a striped count gives a thread the number of its own additions", "[pool]") {
   striped_count count;

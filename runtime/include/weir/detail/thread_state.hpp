@@ -67,7 +67,7 @@ struct thread_state {
   bool retired = false;
   /// Set when the thread's leases have been given back: the thread is ending.
   bool leases_closed = false;
-  /// Of all such threads, from 1 on; 0: it has none yet.
+  /// See `number_of`; 0: it has none yet.
   std::uint32_t number = 0;
   frame_cache frames;
 
@@ -121,7 +121,8 @@ struct thread_state {
 /// Gives the calling thread its number.
 WEIR_API std::uint32_t learn_number(thread_state& thread) noexcept;
 
-/// A number that few other threads have which live now: they are given in turn.
+/// A number from 1 on that few other threads have which live now, mostly none: those of threads that
+/// have ended are given again, the smallest first.
 [[nodiscard]] inline std::uint32_t number_of(thread_state& thread) noexcept {
   return thread.number != 0 ? thread.number : learn_number(thread);
 }
