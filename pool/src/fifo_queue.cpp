@@ -222,7 +222,7 @@ class fifo_queue final : public front_queue {
     if (count == 0) {
       const bool from_chunk = first_ != nullptr;
       if (!std::exchange(has_pushed(), false) && !from_chunk)
-        sync::relax_until(looked_, sync::ticks_in_a_moment / 2); // F3
+        sync::relax_until(looked_, sync::ticks_in_a_moment() / 2); // F3
       const cell_iterator out(*this, tail);
       count = from_chunk
                   ? take_chunk(out, used)

@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: MIT
-// The frame of queues with an order of their own. Each thread that pushes has a stripe: a ring that
-// it fills, and an order into which it moves what is in the ring. As long as nobody takes, it meets
-// nobody else. Who takes looks for the best of all orders.
+// The frame of queues with an order of their own. Each thread that pushes has a stripe: a ring
+// that it fills, and an order into which it moves what is in the ring. As long as nobody takes, it
+// meets nobody else. Who takes looks for the best of all orders.
 //
 // O1  Calls have the time of their push, which rises within a stripe. So the order across stripes
-// is
-//     as exact as the clocks of the CPUs.
+//     is as exact as the clocks of the CPUs.
 // O2  The far end of a stripe's ring, and its order, belong to whoever holds the stripe's `taking`.
 //     Those who take keep it for each other; `adopted_` has the bits of such stripes, and changes
 //     only under the queue's `taking_`. A thread that has filled a chunk of its ring moves it into
 //     the order if nobody else holds the stripe, and takes the stripe back if nobody has taken
 //     anything since it filled the last one. So rings stay short however long nobody takes, and
-//     nobody who takes finds a million to be moved.
-// O3  Who takes looks into the rings if the orders are empty; if the thread itself has pushed
-// since;
-//     or if there are news, but not again in the same moment: what came in it is as good as pushed
-//     at the same time. If nothing is there, who takes waits for half of that moment to pass: looks
-//     that follow each other at once find a task or two each, and take the lines of the rings from
-//     those who push.
+//     nobody who takes finds a million to be moved. Who takes waits for who moves a chunk: to pass
+//     by the stripe could break the order.
+// O3  Who takes looks into the rings if the orders are empty, if the thread itself has pushed
+//     since, or if there are news, but not again in the same moment: what came in it is as good as
+//     pushed at the same time. If nothing is there, who takes waits for half of that moment to
+//     pass: looks that follow each other at once find a task or two each, and take the lines of the
+//     rings from those who push.
 // O4  A look adopts all stripes, then reads the time, and moves what was pushed until then. What is
 //     younger waits for the next look: a ring that was looked into before may have got older calls.
 // O5  `has_news_` is set by who has pushed, and cleared by a look that has found nothing. Neither
-// is
-//     ordered with the rings: who pushes may find it still set while that look does not see the
-//     call yet. So there is one more look after such a one, when a moment has passed, which is
-//     longer than CPUs keep a store to themselves. Should that miss it too, it is found when the
-//     orders are empty or something else is pushed.
+//     is ordered with the rings: who pushes may find it still set while that look does not see the
+//     call yet. So there is one more look when a moment has passed since, which is longer than CPUs
+//     keep a store to themselves. Should that miss it too, the call is found when the orders are
+//     empty or something else is pushed.
 #pragma once
 
 #include "call_ring.hpp"
@@ -87,7 +85,7 @@ class ordered_queue final : public front_queue {
         const taking_flag::guard guard(taking_, &taken_);
         const bool empty = filled_ == 0;
         if (!empty || has_pushed() || looked_ == last_look ||
-            sync::ticks() - looked_ >= moment / 2) {
+            sync::have_passed(looked_, moment() / 2)) {
           const bool unordered = (empty || has_pushed() || has_news()) && !look();
           return best_ != none ? take_best(slot) : unordered ? take_unordered(slot) : taken_call();
         }
@@ -95,7 +93,7 @@ class ordered_queue final : public front_queue {
           return {}; // somebody else has looked
         last_look = looked_;
       }
-      sync::relax_until(last_look, moment / 2); // O3
+      sync::relax_until(last_look, moment() / 2); // O3
     }
   }
 
@@ -122,7 +120,8 @@ class ordered_queue final : public front_queue {
  private:
   static constexpr unsigned most_stripes = 64;
   static constexpr unsigned none = most_stripes;
-  static constexpr std::uint64_t moment = sync::ticks_in_a_moment;
+
+  static std::uint64_t moment() noexcept { return sync::ticks_in_a_moment(); }
 
   struct stripe {
     /// \return whether this has filled a chunk.
@@ -138,7 +137,7 @@ class ordered_queue final : public front_queue {
     /// Moves what is not younger into the order. \return the time of the first that stays.
     std::optional<std::uint64_t> move_until(std::uint64_t time) noexcept {
       // Not by much: a clock that is far off must not keep calls from being moved.
-      constexpr std::uint64_t much = std::uint64_t{1} << 24;
+      const auto much = sync::ticks_of_skew();
       return move_unless([&](const timed_call& call) { return call.time - time - 1 < much; });
     }
     template <class Stays>
@@ -171,7 +170,8 @@ class ordered_queue final : public front_queue {
   }
 
   void push(const waiting_call& call, int weight) {
-    auto i = number_of(this_thread()) % most_stripes;
+    const auto own = number_of(this_thread()) % most_stripes;
+    auto i = own;
     while (!stripe_for(i).pushing.try_take())
       i = (i + 1) % most_stripes;
     stripe& mine = stripe_at(i);
@@ -181,6 +181,8 @@ class ordered_queue final : public front_queue {
       if (mine.push(call, weight))
         tidy(mine, i);
     }
+    if (i != own) [[unlikely]]
+      elsewhere_.store(true, std::memory_order_release); // pairs with look
     announce();
   }
 
@@ -205,6 +207,7 @@ class ordered_queue final : public front_queue {
       adopted_ &= ~bit;
       filled_ &= ~bit;
       looked_ = 0;
+      look_again_ = true;
       choose();
       mine.taking.leave();
     }
@@ -213,6 +216,9 @@ class ordered_queue final : public front_queue {
 
   /// Whether this thread has pushed something that nobody has found yet.
   [[nodiscard]] bool has_pushed() const noexcept {
+    // Relaxed: this thread's own store is seen.
+    if (elsewhere_.load(std::memory_order_relaxed)) [[unlikely]]
+      return true;
     const auto i = number_of(this_thread()) % most_stripes;
     // Acquire: pairs with add_stripe.
     if ((known_.load(std::memory_order_acquire) & bit_of(i)) == 0)
@@ -221,7 +227,7 @@ class ordered_queue final : public front_queue {
   }
   /// O3.
   [[nodiscard]] bool has_news() const noexcept {
-    return look_again_ ? sync::ticks() - looked_ >= moment
+    return look_again_ ? sync::have_passed(looked_, moment())
                        : has_news_.load(std::memory_order_relaxed); // O5
   }
 
@@ -257,6 +263,9 @@ class ordered_queue final : public front_queue {
 
   /// O3, O4. \return false if some stay in the rings because there is no memory.
   [[nodiscard]] bool look() noexcept {
+    // Acquire: pairs with push, so that what has set it is found.
+    if (elsewhere_.load(std::memory_order_relaxed)) [[unlikely]]
+      (void)elsewhere_.exchange(false, std::memory_order_acquire);
     adopt_all();
     looked_ = std::max(sync::ticks(), last_pushed()); // O4
     bool found = false;
@@ -278,8 +287,10 @@ class ordered_queue final : public front_queue {
       fits = !left || *left > until;
     } while (filled_ == 0 && left && fits); // all was pushed meanwhile
     look_again_ = found || has_news_.load(std::memory_order_relaxed); // O5
-    if (!found)
+    if (!found) {
       has_news_.store(false, std::memory_order_relaxed);
+      looked_ = sync::ticks(); // from here on
+    }
     choose();
     return fits;
   }
@@ -342,6 +353,7 @@ class ordered_queue final : public front_queue {
   // Changed seldom. The stripes of `known_` are there.
   std::array<sync::atomic<stripe*>, most_stripes> stripes_{};
   sync::atomic<std::uint64_t> known_{0};
+  sync::atomic<bool> elsewhere_{false}; // a thread has pushed into another one's stripe
   alignas(sync::line_size) sync::atomic<bool> has_news_{false};
   // Of those who take.
   alignas(sync::line_size) taking_flag taking_;

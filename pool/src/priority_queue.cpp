@@ -28,6 +28,7 @@ class by_weight {
         std::push_heap(heap_.begin(), heap_.end(), after);
         return true;
       }
+      lines_.reserve(most_lines); // a deque may not be moved without memory
       if (i == lines_.size())
         lines_.emplace_back(order_allocator<placed_call>(memory_));
       lines_[i].emplace_back(call);

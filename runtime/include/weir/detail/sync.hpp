@@ -94,19 +94,36 @@ clamped(std::chrono::duration<Rep, Period> timeout) noexcept {
   return __builtin_ia32_rdtsc();
 #elif defined(__aarch64__)
   std::uint64_t count = 0;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(count));
+  asm volatile("mrs %0, cntvct_el0" : "=r"(count)::"memory");
   return count << 6; // 25 MHz on many: what happens between two of them has room for its order
 #else
   return static_cast<std::uint64_t>(now().time_since_epoch().count());
 #endif
 }
 
-/// So many are about half a microsecond or one on most machines.
-#if defined(__x86_64__) || defined(__aarch64__)
-inline constexpr std::uint64_t ticks_in_a_moment = 2048;
+/// So many are about half a microsecond or one.
+[[nodiscard]] inline std::uint64_t ticks_in_a_moment() noexcept {
+#if defined(__x86_64__)
+  return 2048; // of 2 to 4 GHz
+#elif defined(__aarch64__)
+  std::uint64_t frequency = 0;
+  asm("mrs %0, cntfrq_el0" : "=r"(frequency)); // in Hz: from 1 MHz to 1 GHz
+  return (frequency << 6) >> 20;
 #else
-inline constexpr std::uint64_t ticks_in_a_moment = 1000;
+  return 1000;
 #endif
+}
+
+/// Some milliseconds: no clocks of one machine differ by so much, unless one is broken.
+[[nodiscard]] inline std::uint64_t ticks_of_skew() noexcept {
+  return ticks_in_a_moment() << 13;
+}
+
+/// Whether so many ticks have passed since `begin`, which may be the clock of another CPU that is a
+/// little ahead.
+[[nodiscard]] inline bool have_passed(std::uint64_t begin, std::uint64_t count) noexcept {
+  return ticks() - begin + ticks_of_skew() >= count + ticks_of_skew();
+}
 
 /// Tells the CPU that something will be stored there, so that it has fetched the line by then. The
 /// address need not be that of an object.

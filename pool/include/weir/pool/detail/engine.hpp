@@ -240,7 +240,9 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
     return (flags_.load(std::memory_order_seq_cst) & ~paused_flag) == 0 && !queue_->shared();
   }
   /// A hint: whether lower_surplus() would succeed.
-  [[nodiscard]] bool has_surplus() const noexcept;
+  [[nodiscard]] bool has_surplus() const noexcept {
+    return active_.load(std::memory_order_relaxed) > target_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] bool lower_surplus() noexcept;
   /// Gives a slot back that `active_` does not count any more, unless somebody waits and it can be
   /// acquired again. \return whether it was given back; then neither may be there any more.

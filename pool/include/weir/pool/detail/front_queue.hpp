@@ -30,7 +30,8 @@ struct taken_call {
 };
 
 /// Thread safety: all of it, from any thread. Whoever pushes never waits for anybody. Those who
-/// take may exclude each other for a few instructions; no user code runs meanwhile.
+/// take may exclude each other for a few instructions, or wait for somebody who has pushed and puts
+/// a chunk of that in order; no user code runs meanwhile.
 class WEIR_API front_queue {
  public:
   front_queue(const front_queue&) = delete;
