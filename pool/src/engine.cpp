@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "scheduler.hpp"
-#include "worker.hpp"
 
 #include <weir/error.hpp>
 #include <weir/pool/detail/engine.hpp>

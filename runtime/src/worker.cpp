@@ -6,10 +6,8 @@
 #include <weir/error.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <optional>
-#include <span>
 
 namespace weir::detail {
 
