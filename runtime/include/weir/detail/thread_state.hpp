@@ -121,8 +121,8 @@ struct thread_state {
 /// Gives the calling thread its number.
 WEIR_API std::uint32_t learn_number(thread_state& thread) noexcept;
 
-/// A number from 1 on that few other threads have which live now, mostly none: those of threads that
-/// have ended are given again, the smallest first.
+/// A number from 1 on that few other threads have which live now, mostly none: those of threads
+/// that have ended are given again, the smallest first.
 [[nodiscard]] inline std::uint32_t number_of(thread_state& thread) noexcept {
   return thread.number != 0 ? thread.number : learn_number(thread);
 }
