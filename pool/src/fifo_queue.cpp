@@ -15,6 +15,7 @@
 #include "queue_traits.hpp"
 #include "taking.hpp"
 
+#include <weir/detail/thread_state.hpp>
 #include <weir/pool/detail/front_queue.hpp>
 
 #include <algorithm>
@@ -199,16 +200,10 @@ class fifo_queue final : public front_queue {
     return static_cast<std::uint32_t>(head);
   }
 
-  /// Whether this thread has pushed anything since it looked last, into whichever queue.
-  static bool& has_pushed() noexcept {
-    static thread_local constinit bool pushed = false;
-    return pushed;
-  }
-
   void push(element&& e) {
     if (!queue_.enqueue(std::move(e)))
       throw std::bad_alloc();
-    has_pushed() = true;
+    this_thread().has_pushed = true;
   }
 
   /// Fills the empty ring. \return whether there is something in it, by whoever.
@@ -221,7 +216,7 @@ class fifo_queue final : public front_queue {
     std::uint32_t count = tail - index_of(head_.load(std::memory_order_acquire));
     if (count == 0) {
       const bool from_chunk = first_ != nullptr;
-      if (!std::exchange(has_pushed(), false) && !from_chunk)
+      if (!std::exchange(this_thread().has_pushed, false) && !from_chunk)
         sync::relax_until(looked_, sync::ticks_in_a_moment() / 2); // F3
       const cell_iterator out(*this, tail);
       count = from_chunk

@@ -125,9 +125,10 @@ class ordered_queue final : public front_queue {
 
   struct stripe {
     /// \return whether this has filled a chunk.
-    bool push(const waiting_call& call, int weight) {
-      last = std::max({sync::ticks(), last + 1, last_pushed() + 1});
-      last_pushed() = last;
+    bool push(thread_state& thread, const waiting_call& call, int weight) {
+      // All of a thread differ, whatever its clock.
+      last = std::max({sync::ticks(), last + 1, thread.last_pushed + 1});
+      thread.last_pushed = last;
       return ring.push(call, last, weight);
     }
 
@@ -163,14 +164,9 @@ class ordered_queue final : public front_queue {
     call_ring ring;
   };
 
-  /// Time of this thread's last push, into whichever queue. All of them differ, whatever its clock.
-  static std::uint64_t& last_pushed() noexcept {
-    static thread_local constinit std::uint64_t last = 0;
-    return last;
-  }
-
   void push(const waiting_call& call, int weight) {
-    const auto own = number_of(this_thread()) % most_stripes;
+    thread_state& thread = this_thread();
+    const auto own = number_of(thread) % most_stripes;
     auto i = own;
     while (!stripe_for(i).pushing.try_take())
       i = (i + 1) % most_stripes;
@@ -178,7 +174,7 @@ class ordered_queue final : public front_queue {
     {
       const auto leave = [](taking_flag* flag) { flag->leave(); };
       const std::unique_ptr<taking_flag, decltype(leave)> guard(&mine.pushing, leave);
-      if (mine.push(call, weight))
+      if (mine.push(thread, call, weight))
         tidy(mine, i);
     }
     if (i != own) [[unlikely]]
@@ -267,7 +263,7 @@ class ordered_queue final : public front_queue {
     if (elsewhere_.load(std::memory_order_relaxed)) [[unlikely]]
       (void)elsewhere_.exchange(false, std::memory_order_acquire);
     adopt_all();
-    looked_ = std::max(sync::ticks(), last_pushed()); // O4
+    looked_ = std::max(sync::ticks(), this_thread().last_pushed); // O4
     bool found = false;
     bool fits = true;
     std::optional<std::uint64_t> left = looked_;

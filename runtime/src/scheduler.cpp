@@ -212,12 +212,6 @@ void scheduler::poison_forks() noexcept {
     guests_.at(i).poison();
 }
 
-bool scheduler::wake_one() noexcept {
-  if (idle_.calls_for_a_searcher()) [[unlikely]]
-    return wake_sleeper();
-  return crew_.may_grow() && crew_.grow();
-}
-
 bool scheduler::wake_sleeper() noexcept {
   const auto index = idle_.pop_if_nobody_searches();
   if (!index)

@@ -132,7 +132,11 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   /// W2's and W3's look at all queues.
   [[nodiscard]] bool has_visible_work() const noexcept;
   /// W1. \return whether a worker was woken or started.
-  bool wake_one() noexcept;
+  bool wake_one() noexcept {
+    if (idle_.calls_for_a_searcher()) [[unlikely]]
+      return wake_sleeper();
+    return crew_.may_grow() && crew_.grow();
+  }
   /// W1 without starting anybody. \return whether a worker was woken.
   bool wake_sleeper() noexcept;
   /// Unparks a worker that was taken off the idle set.

@@ -69,6 +69,11 @@ struct thread_state {
   bool leases_closed = false;
   /// See `number_of`; 0: it has none yet.
   std::uint32_t number = 0;
+  // Of queues in which tasks of pools wait, here because this needs no call in a shared library.
+  /// Whether the thread has pushed since it found a queue of kind `fifo` empty.
+  bool has_pushed = false;
+  /// Time of its last push into one of another kind.
+  std::uint64_t last_pushed = 0;
   frame_cache frames;
 
   /// Counts the end of a root task.
