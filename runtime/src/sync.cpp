@@ -30,8 +30,10 @@ long futex(const atomic<std::uint32_t>& word, int operation, std::uint32_t value
 } // namespace
 
 void mutex::lock_taken() {
-  // Longer from time to time, so that who has it can come back to it without losing its line.
-  for (int turns = 16; turns <= 256; turns *= 2) {
+  // Long, so that who has it can come back to it several times: each change of hands moves its
+  // line, and those that it guards, to another CPU.
+  constexpr int turns = 256;
+  for (int tries = 0; tries < 2; ++tries) {
     for (int i = 0; i < turns; ++i)
       relax();
     if (mutex_.try_lock())
