@@ -172,8 +172,7 @@ class ordered_queue final : public front_queue {
       i = (i + 1) % most_stripes;
     stripe& mine = stripe_at(i);
     {
-      const auto leave = [](taking_flag* flag) { flag->leave(); };
-      const std::unique_ptr<taking_flag, decltype(leave)> guard(&mine.pushing, leave);
+      const taking_flag::guard guard(mine.pushing, std::adopt_lock);
       if (mine.push(thread, call, weight))
         tidy(mine, i);
     }

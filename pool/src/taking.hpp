@@ -5,6 +5,7 @@
 #include <weir/detail/sync.hpp>
 
 #include <cstdint>
+#include <mutex>
 
 namespace weir::detail {
 
@@ -38,6 +39,8 @@ class taking_flag {
     explicit guard(taking_flag& flag, const taken_count* takes = nullptr) noexcept : flag_(flag) {
       flag_.take(takes);
     }
+    /// Of one that this thread has taken.
+    guard(taking_flag& flag, std::adopt_lock_t) noexcept : flag_(flag) {}
     guard(const guard&) = delete;
     guard& operator=(const guard&) = delete;
     ~guard() { flag_.leave(); }

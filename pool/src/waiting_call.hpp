@@ -50,8 +50,6 @@ struct waiting_call {
 /// One with all that an order may want to know.
 struct timed_call : waiting_call {
   timed_call() noexcept {}
-  timed_call(const waiting_call& call, std::uint64_t pushed, int at_weight) noexcept
-      : waiting_call(call), time(pushed), weight(at_weight) {}
 
   std::uint64_t time;
   int weight;

@@ -18,6 +18,8 @@ constexpr std::uintptr_t stack_budget = 512 * 1024;
 
 /// Which numbers threads have, by bits. All operations are relaxed: only the values matter.
 constinit std::array<sync::atomic<std::uint64_t>, 16> taken_numbers{};
+constexpr std::uint32_t numbers_in_word = 64;
+constexpr auto most_numbers = static_cast<std::uint32_t>(numbers_in_word * taken_numbers.size());
 
 /// \return 0 if all are taken.
 std::uint32_t take_number() noexcept {
@@ -30,7 +32,7 @@ std::uint32_t take_number() noexcept {
         return first + static_cast<std::uint32_t>(std::countr_zero(bit));
       free = ~seen;
     }
-    first += 64;
+    first += numbers_in_word;
   }
   return 0;
 }
@@ -43,8 +45,8 @@ struct number_lease {
   number_lease& operator=(const number_lease&) = delete;
   ~number_lease() {
     if (number != 0)
-      taken_numbers[(number - 1) / 64].fetch_and(~(std::uint64_t{1} << (number - 1) % 64),
-                                                 std::memory_order_relaxed);
+      taken_numbers[(number - 1) / numbers_in_word].fetch_and(
+          ~(std::uint64_t{1} << (number - 1) % numbers_in_word), std::memory_order_relaxed);
   }
 
   const std::uint32_t number;
@@ -78,7 +80,7 @@ std::uint32_t learn_number(thread_state& thread) noexcept {
   thread.number = lease.number;
   if (thread.number == 0) { // in turn, then
     constinit static sync::atomic<std::uint32_t> given{0};
-    thread.number = given.fetch_add(1, std::memory_order_relaxed) % (64 * 16) + 1;
+    thread.number = given.fetch_add(1, std::memory_order_relaxed) % most_numbers + 1;
   }
   return thread.number;
 }
