@@ -3,6 +3,8 @@
 // class and trades whole batches with a depot that all threads share. A depot cell holds one batch
 // or nothing, and a batch changes hands as a whole, so that no thread ever reads memory that
 // another one may own: no locks, no ABA.
+#include "address_sanitizer.hpp"
+
 #include <weir/detail/frame_cache.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/thread_state.hpp>
@@ -17,17 +19,7 @@ namespace weir::detail {
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool caching = false; // so that a use after free is seen
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool caching = false;
-#else
-constexpr bool caching = true;
-#endif
-#else
-constexpr bool caching = true;
-#endif
+constexpr bool caching = !address_sanitizer;
 
 constexpr std::size_t class_of(std::size_t size) noexcept {
   return frame_cache::class_of(size);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The parts of the seam that need system headers.
+#include "stack_block.hpp"
+
 #include <weir/detail/sync.hpp>
 
 #include <cerrno>
@@ -7,6 +9,7 @@
 #include <climits>
 #include <ctime>
 #include <new>
+#include <utility>
 
 #include <linux/futex.h>
 #include <sched.h>
@@ -91,13 +94,13 @@ wiped_page::~wiped_page() {
   munmap(page_, page_size());
 }
 
-int thread::start(void* (*entry)(void*), void* argument, std::size_t stack_size) noexcept {
+template <class SetStack>
+int thread::create(void* (*entry)(void*), void* argument, SetStack set_stack) noexcept {
   pthread_attr_t attributes;
   int error = pthread_attr_init(&attributes);
   if (error != 0)
     return error;
-  if (stack_size != 0)
-    error = pthread_attr_setstacksize(&attributes, stack_size);
+  error = set_stack(attributes);
   if (error == 0)
     error = pthread_create(&id_, &attributes, entry, argument);
   pthread_attr_destroy(&attributes);
@@ -105,14 +108,38 @@ int thread::start(void* (*entry)(void*), void* argument, std::size_t stack_size)
   return error;
 }
 
+int thread::start(void* (*entry)(void*), void* argument, std::size_t stack_size) noexcept {
+  return create(entry, argument, [stack_size](pthread_attr_t& attributes) {
+    return stack_size != 0 ? pthread_attr_setstacksize(&attributes, stack_size) : 0;
+  });
+}
+
+int thread::start_with_cells(void* (*entry)(void*), void* argument,
+                             std::size_t stack_size) noexcept {
+  block_ = stack_block::take(stack_size);
+  if (block_ == nullptr)
+    return start(entry, argument, stack_size);
+  block_->set_entry(entry, argument);
+  const int error = create(&stack_block::run, block_, [this](pthread_attr_t& attributes) {
+    return pthread_attr_setstack(&attributes, block_->stack(), block_->stack_size());
+  });
+  if (error != 0)
+    stack_block::give_back(*std::exchange(block_, nullptr));
+  return error;
+}
+
 void thread::join() noexcept {
   pthread_join(id_, nullptr);
   joinable_ = false;
+  if (block_ != nullptr)
+    stack_block::give_back(*std::exchange(block_, nullptr));
 }
 
 void thread::detach() noexcept {
   pthread_detach(id_);
   joinable_ = false;
+  if (block_ != nullptr)
+    stack_block::give_up(*std::exchange(block_, nullptr));
 }
 
 bool thread::is_this_thread() const noexcept {

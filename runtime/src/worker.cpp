@@ -26,7 +26,7 @@ int worker::start_thread(bool searching) {
   arrives_searching_ = searching;
   if (owner_.manual() != nullptr)
     owner_.manual()->woken(); // M1
-  const int error = os_thread_.start(&thread_main, this, owner_.options().stack_size);
+  const int error = os_thread_.start_with_cells(&thread_main, this, owner_.options().stack_size);
   if (error != 0) {
     keep_alive_.reset();
     if (owner_.manual() != nullptr)

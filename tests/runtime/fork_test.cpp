@@ -283,3 +283,16 @@ TEST_CASE("forking again and again while everybody works", "[fork][stress]") {
     CHECK(in_flight == 0);
   }
 }
+
+TEST_CASE("the child of a task that has destroyed its runtime does not use that task's stack again",
+          "[fork]") {
+  auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 1});
+  std::atomic<pid_t> child{0};
+  rt->post([&] {
+    rt.reset(); // its thread is detached
+    child = fork_child([](steps& all) { std::thread([&] { own_runtime(all); }).join(); });
+  });
+  while (child == 0)
+    std::this_thread::yield();
+  CHECK(code_of_child(child) == fine);
+}

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <weir/detail/awaiter_of.hpp>
+#include <weir/detail/frame_cell.hpp>
 #include <weir/detail/result.hpp>
 #include <weir/detail/task_block.hpp>
 
@@ -86,9 +87,9 @@ struct promise_base : job {
   // are spared it.
   promise_base() noexcept {}
 
-  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void* operator new(std::size_t size) { return allocate_coroutine(size); }
   static void operator delete(void* memory, std::size_t size) noexcept {
-    deallocate_frame(memory, size);
+    deallocate_coroutine(memory, size);
   }
 
   /// One byte: it has a place in each frame.

@@ -25,6 +25,10 @@ extern "C" void __tsan_release(void* address); // NOLINT
 #endif
 #endif
 
+namespace weir::detail {
+class stack_block;
+}
+
 namespace weir::detail::sync {
 
 /// Tell ThreadSanitizer of an order that it cannot see: what came before `released` of an address
@@ -46,6 +50,8 @@ inline constexpr std::size_t line_size = 128;
 
 template <class T>
 using atomic = std::atomic<T>;
+template <class T>
+using atomic_ref = std::atomic_ref<T>;
 
 /// For what is held for a few instructions. Who finds it taken stays awake for some microseconds
 /// before it sleeps: to sleep and be woken costs hundreds of times what it is held for.
@@ -195,6 +201,9 @@ class thread {
   /// \return 0, or the error number of `pthread_create`; then `*this` stays empty.
   [[nodiscard]] WEIR_API int start(void* (*entry)(void*), void* argument,
                                    std::size_t stack_size) noexcept;
+  /// The same with cells for coroutine frames (frame_cell.hpp), if there is memory for them.
+  [[nodiscard]] WEIR_API int start_with_cells(void* (*entry)(void*), void* argument,
+                                              std::size_t stack_size) noexcept;
   WEIR_API void join() noexcept;
   WEIR_API void detach() noexcept;
   [[nodiscard]] bool joinable() const noexcept { return joinable_; }
@@ -202,8 +211,12 @@ class thread {
   [[nodiscard]] WEIR_API bool is_this_thread() const noexcept;
 
  private:
+  template <class SetStack>
+  int create(void* (*entry)(void*), void* argument, SetStack set_stack) noexcept;
+
   pthread_t id_{};
   bool joinable_ = false;
+  stack_block* block_ = nullptr; // of one with cells
 };
 
 /// The number of this process. One system call in its life: it is kept on a page that forked

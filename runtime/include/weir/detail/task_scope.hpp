@@ -168,7 +168,7 @@ class WEIR_API task_scope {
   bool stop_unstarted(stop_reason reason) noexcept;
 
   /// Throws `task_cancelled` if stop was requested.
-  void check_stop() const {
+  [[gnu::always_inline]] void check_stop() const {
     if (stop_requested())
       throw_cancelled();
   }

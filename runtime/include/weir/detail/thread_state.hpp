@@ -75,6 +75,8 @@ struct thread_state {
   /// Time of its last push into one of another kind.
   std::uint64_t last_pushed = 0;
   frame_cache frames;
+  /// The end of the native stack less `frame_cells::reach`; 1 if there are no cells above it.
+  std::uintptr_t cells = 1;
 
   /// Counts the end of a root task.
   void count_ended() noexcept {
