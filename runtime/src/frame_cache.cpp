@@ -6,6 +6,7 @@
 #include "address_sanitizer.hpp"
 
 #include <weir/detail/frame_cache.hpp>
+#include <weir/detail/frame_cell.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/thread_state.hpp>
 
@@ -127,6 +128,24 @@ bool open_cache(frame_cache& cache) noexcept {
 }
 
 } // namespace
+
+void* allocate_coroutine_slow(std::size_t size) {
+  if (size <= frame_cells::largest_frame) {
+    // Tasks made one after the other have the same cell. Far from those of callers and callees, and
+    // by no multiple of a page, whose addresses processors take for equal at first.
+    constexpr auto further = frame_cells::window / 2 + 5 * frame_cells::granule;
+    static_assert(further / frame_cells::granule * frame_cells::stride % 4096 >= 1024);
+    if (frame_head* const cell = cell_here(further); take_cell(cell))
+      return cell->frame();
+  }
+  auto* const head = static_cast<frame_head*>(allocate_frame(sizeof(frame_head) + size));
+  head->place().store(frame_head::no_cell, std::memory_order_relaxed); // nobody else knows of it
+  return head->frame();
+}
+
+void deallocate_coroutine_slow(void* frame, std::size_t size) noexcept {
+  deallocate_frame(&frame_head::of(frame), sizeof(frame_head) + size);
+}
 
 void* allocate_frame_slow(std::size_t size) {
   if (size > frame_cache::largest)

@@ -91,25 +91,30 @@ TEST_CASE("a cell has one frame at a time, and is used again", "[frame_cell]") {
   weir::runtime rt{{.workers = 1}};
   CHECK(has_cells(rt) == there_are_cells);
   struct {
-    bool first = false, second = false, third = false, same = false, aligned = false;
+    std::array<bool, 3> in_cell{};
+    bool others = false, again = false, aligned = false;
   } seen;
   rt.submit([&] {
-      unstarted first(make_small());
-      const void* const frame = first.frame();
-      seen.first = first.in_cell();
-      seen.aligned = reinterpret_cast<std::uintptr_t>(frame) % 64 == 0;
-      const unstarted second(make_small()); // the cell is taken
-      seen.second = second.in_cell();
-      first.destroy();
-      const unstarted third(make_small());
-      seen.third = third.in_cell();
-      seen.same = third.frame() == frame;
+      // At one depth of the native stack: there are two cells for it.
+      std::array<std::optional<unstarted>, 3> made;
+      for (std::size_t i = 0; i < made.size(); ++i) {
+        made[i].emplace(make_small());
+        seen.in_cell[i] = made[i]->in_cell();
+      }
+      const void* const first = made[0]->frame();
+      const void* const second = made[1]->frame();
+      seen.others = first != second && made[2]->frame() != first && made[2]->frame() != second;
+      seen.aligned = reinterpret_cast<std::uintptr_t>(first) % 64 == 0;
+      made[0].reset();
+      made[0].emplace(make_small());
+      made[1].reset();
+      made[1].emplace(make_small());
+      seen.again = made[0]->frame() == first && made[1]->frame() == second;
     }).get();
-  CHECK_FALSE(seen.second);
-  CHECK(seen.first == there_are_cells);
-  CHECK(seen.third == there_are_cells);
+  CHECK(seen.in_cell == std::array{there_are_cells, there_are_cells, false});
+  CHECK(seen.others);
   if (there_are_cells) {
-    CHECK(seen.same);
+    CHECK(seen.again);
     CHECK(seen.aligned);
   }
 }

@@ -10,7 +10,7 @@
 ///
 /// C1  Only the thread whose block they are in takes cells, and only while it runs on the stack of
 ///     that block. So nobody takes a cell at the same time as somebody else. One that is taken is
-///     not waited for: the frame goes to the frame cache then.
+///     not waited for: a second one is looked at, then the frame goes to the frame cache.
 /// C2  A frame of any thread's may end on any thread, which frees its cell. Cells outlive their
 ///     thread: the next one gets those that are still taken too.
 #pragma once
@@ -60,8 +60,10 @@ struct frame_cells {
   static_assert(stride % granule == 0 && stride / 64 % 2 == 1);
 };
 
-/// The cell for the present depth; null if the thread has none, or runs on another stack.
-[[nodiscard, gnu::always_inline]] inline frame_head* cell_here() noexcept {
+/// The cell for the present depth, or for what is deeper by `further`; null if the thread has none,
+/// or runs on another stack.
+[[nodiscard, gnu::always_inline]] inline frame_head*
+cell_here(std::uintptr_t further = 0) noexcept {
 #if defined(__x86_64__)
   std::uintptr_t stack;
   std::uintptr_t base;
@@ -83,42 +85,50 @@ struct frame_cells {
   // One instruction, where compilers take three or four.
   asm("imulq %2, %1, %0"
       : "=r"(place)
-      : "r"(stack & (frame_cells::window - frame_cells::granule)),
+      : "r"((stack - further) & (frame_cells::window - frame_cells::granule)),
         "i"(frame_cells::stride / frame_cells::granule)
       : "cc");
   return reinterpret_cast<frame_head*>(base + frame_cells::reach + frame_cells::first + place);
 #else
+  (void)further;
   return nullptr;
 #endif
 }
+
+/// Takes `cell`, if there is one and it is free.
+[[nodiscard, gnu::always_inline]] inline bool take_cell(frame_head* cell) noexcept {
+  // Acquire: pairs with the release in deallocate_coroutine.
+  if (cell == nullptr || cell->place().load(std::memory_order_acquire) != frame_head::free_cell)
+      [[unlikely]]
+    return false;
+  cell->place().store(frame_head::taken_cell, std::memory_order_relaxed); // C1
+  return true;
+}
+
+// Where the cell is taken, or there is none.
+[[nodiscard]] WEIR_API void* allocate_coroutine_slow(std::size_t size);
+WEIR_API void deallocate_coroutine_slow(void* frame, std::size_t size) noexcept;
 
 /// Memory for a coroutine's frame. Throws `std::bad_alloc`. Takes no lock; where there is no cell
 /// for it, costs what `allocate_frame` does.
 [[nodiscard, gnu::always_inline]] inline void* allocate_coroutine(std::size_t size) {
   if (size <= frame_cells::largest_frame) {
-    if (frame_head* const cell = cell_here()) [[likely]] {
-      // Acquire: pairs with the release in deallocate_coroutine.
-      if (cell->place().load(std::memory_order_acquire) == frame_head::free_cell) [[likely]] {
-        cell->place().store(frame_head::taken_cell, std::memory_order_relaxed); // C1
-        return cell->frame();
-      }
-    }
+    if (frame_head* const cell = cell_here(); take_cell(cell)) [[likely]]
+      return cell->frame();
   }
-  auto* const head = static_cast<frame_head*>(allocate_frame(sizeof(frame_head) + size));
-  head->place().store(frame_head::no_cell, std::memory_order_relaxed); // nobody else knows of it
-  return head->frame();
+  return allocate_coroutine_slow(size);
 }
 
 /// Gives memory of `allocate_coroutine(size)` back, on any thread. Takes no lock.
 [[gnu::always_inline]] inline void deallocate_coroutine(void* frame, std::size_t size) noexcept {
   frame_head& head = frame_head::of(frame);
   // Relaxed: as whoever allocated it has left it.
-  if (head.place().load(std::memory_order_relaxed) != frame_head::no_cell) [[likely]] {
-    // Release: pairs with the acquire in allocate_coroutine.
-    head.place().store(frame_head::free_cell, std::memory_order_release);
+  if (head.place().load(std::memory_order_relaxed) == frame_head::no_cell) [[unlikely]] {
+    deallocate_coroutine_slow(frame, size);
     return;
   }
-  deallocate_frame(&head, sizeof(frame_head) + size);
+  // Release: pairs with the acquire in take_cell.
+  head.place().store(frame_head::free_cell, std::memory_order_release);
 }
 
 } // namespace weir::detail
