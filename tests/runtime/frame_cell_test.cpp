@@ -184,7 +184,7 @@ TEST_CASE("frames of all depths keep their bytes while others come and go", "[fr
       co_return a + b + (path == before ? 1 : 0);
     }
   };
-  for (const std::size_t workers : {1, 2, 16}) {
+  for (const auto workers : std::array<std::size_t, 3>{1, 2, 16}) {
     weir::runtime rt{{.workers = workers}};
     marks root{};
     root.fill(1);
