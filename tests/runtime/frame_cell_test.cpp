@@ -59,8 +59,18 @@ weir::task<int> small(int value) {
   co_return value;
 }
 
-weir::task<int> large(std::array<std::byte, frame_cells::largest_frame> bytes) {
-  co_return static_cast<int>(bytes[0]);
+using bytes = std::array<std::byte, frame_cells::largest_frame>;
+
+/// Needs all of them, wherever compilers would like to keep them.
+[[gnu::noinline]] int first_of(const bytes& all) {
+  asm volatile("" ::"r"(&all) : "memory");
+  return static_cast<int>(all[0]);
+}
+
+weir::task<int> large(bytes all) {
+  const int before = first_of(all);
+  co_await weir::yield();
+  co_return before + first_of(all);
 }
 
 /// At the same depth of the native stack each time.
