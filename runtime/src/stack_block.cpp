@@ -11,14 +11,13 @@
 #include <new>
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 // If the program brings LeakSanitizer, it must know that frames may own memory.
-extern "C" [[gnu::weak]] void __lsan_register_root_region(const void* begin,
-                                                          std::size_t size); // NOLINT
+// NOLINTNEXTLINE: the sanitizer's name
+extern "C" [[gnu::weak]] void __lsan_register_root_region(const void* begin, std::size_t size);
 
 namespace weir::detail {
 
