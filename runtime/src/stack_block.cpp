@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "stack_block.hpp"
 
-#include "address_sanitizer.hpp"
-
 #include <weir/detail/frame_cell.hpp>
 
 #include <cerrno>
@@ -22,12 +20,6 @@ extern "C" [[gnu::weak]] void __lsan_register_root_region(const void* begin, std
 namespace weir::detail {
 
 namespace {
-
-#if defined(__x86_64__)
-constexpr bool has_cells = !address_sanitizer;
-#else
-constexpr bool has_cells = false;
-#endif
 
 /// More is refused by every system; sums stay far from the end of the address space.
 constexpr std::size_t largest_stack = std::size_t{1} << 46;

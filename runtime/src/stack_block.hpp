@@ -3,11 +3,20 @@
 /// Native stacks with cells for coroutine frames above them, see frame_cell.hpp.
 #pragma once
 
+#include "address_sanitizer.hpp"
+
 #include <weir/detail/sync.hpp>
 
 #include <cstddef>
 
 namespace weir::detail {
+
+/// Whether workers have cells.
+#if defined(__x86_64__)
+inline constexpr bool has_cells = !address_sanitizer;
+#else
+inline constexpr bool has_cells = false;
+#endif
 
 /// Memory of one thread, never given back to the system: frames may live in its cells for as long
 /// as they like. Whoever needs a block gets one that its thread has left, if there is one of that

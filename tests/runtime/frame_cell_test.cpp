@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Cells for coroutine frames above the workers' native stacks, and the blocks that both are in.
-#include "address_sanitizer.hpp"
 #include "catch.hpp"
 #include "stack_block.hpp"
 #include "support/support.hpp"
@@ -26,11 +25,7 @@ using weir::detail::frame_cells;
 using weir::detail::frame_head;
 using weir::detail::stack_block;
 
-#if defined(__x86_64__)
-constexpr bool there_are_cells = !weir::detail::address_sanitizer;
-#else
-constexpr bool there_are_cells = false;
-#endif
+constexpr bool there_are_cells = weir::detail::has_cells;
 
 /// A coroutine that has not started, whose frame is looked at from outside.
 class unstarted {
@@ -194,7 +189,7 @@ TEST_CASE("frames of all depths keep their bytes while others come and go", "[fr
       co_return a + b + (path == before ? 1 : 0);
     }
   };
-  for (const auto workers : std::array<std::size_t, 3>{1, 2, 16}) {
+  for (const std::size_t workers : test::worker_counts) {
     weir::runtime rt{{.workers = workers}};
     marks root{};
     root.fill(1);
