@@ -88,7 +88,7 @@ class fifo_queue final : public front_queue {
       if (!head_.compare_exchange_weak(seen, first == 0 ? passed : passed + one_word,
                                        std::memory_order_seq_cst, std::memory_order_acquire)) {
         // Who takes so often does it at the least cost if left alone for a while.
-        relax(64);
+        sync::relax(64);
         seen = head_.load(std::memory_order_acquire);
         continue;
       }

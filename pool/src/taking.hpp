@@ -9,11 +9,6 @@
 
 namespace weir::detail {
 
-inline void relax(int times) noexcept {
-  for (int i = 0; i < times; ++i)
-    sync::relax();
-}
-
 /// A count that only changes under a taking_flag.
 class taken_count {
  public:
@@ -69,7 +64,7 @@ class taking_flag {
   void wait(const taken_count* takes) const noexcept {
     const auto before = takes == nullptr ? 0 : takes->value();
     for (int i = 0; i < 4; ++i) {
-      relax(moment);
+      sync::relax(moment);
       const auto taken = takes == nullptr ? 0 : takes->value() - before;
       if (taken >= often) {
         stay_away(*takes);
@@ -86,7 +81,7 @@ class taking_flag {
   static void stay_away(const taken_count& takes) noexcept {
     auto before = takes.value();
     for (int i = 0; i < 8; ++i) {
-      relax(4 * moment);
+      sync::relax(4 * moment);
       const auto now = takes.value();
       if (now - before < 4 * often)
         return;

@@ -24,6 +24,16 @@ bool forked_tasks::enter_slow(thread_state& thread) {
   return here;
 }
 
+bool forked_tasks::push_all_slow(fork_stack& forks) noexcept {
+  const std::size_t last = types_->count - 1;
+  for (std::size_t index = last; index != 0; --index) {
+    const auto number = reinterpret_cast<fork_slot::run_function>(index);
+    if (!forks.push(number, this) && !forks.push_coroutine_slow(number, this, index == last))
+      return false;
+  }
+  return true;
+}
+
 void forked_tasks::build() noexcept {
   if (built())
     return;

@@ -24,6 +24,9 @@ namespace {
 /// More is refused by every system; sums stay far from the end of the address space.
 constexpr std::size_t largest_stack = std::size_t{1} << 46;
 
+/// Bytes of a stack that is not in use.
+constexpr std::size_t kept = std::size_t{64} << 10;
+
 std::size_t default_stack_size() noexcept {
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes) != 0)
@@ -52,7 +55,7 @@ stack_block* stack_block::map(std::size_t stack_size) noexcept {
   // From below: a page that nobody may touch, the stack, the cells, and this object.
   constexpr std::size_t cells = frame_cells::first + frame_cells::size;
   static_assert(cells % alignof(stack_block) == 0);
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t page = sync::page_size();
   const std::size_t wanted = page + stack_size + round_up(cells + sizeof(stack_block), page);
   // Not reserved: little of it is ever used.
   void* const mapped = mmap(nullptr, wanted + frame_cells::reach, PROT_READ | PROT_WRITE,
@@ -136,8 +139,10 @@ void stack_block::put(stack_block& block) noexcept {
 
 void stack_block::give_back(stack_block& left) noexcept {
   left.thread_id_.store(joined, std::memory_order_relaxed); // the mutex orders it
-  // What has been used of the stack is of no use to anybody.
-  (void)madvise(left.stack_, left.stack_size_, MADV_DONTNEED);
+  // What has been used of the stack is of no use to anybody, but the next thread will use the top
+  // again: pages given back cost it faults.
+  static_assert(kept < frame_cells::reach);
+  (void)madvise(left.stack_, left.stack_size_ - kept, MADV_DONTNEED);
   put(left);
 }
 

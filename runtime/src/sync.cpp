@@ -37,8 +37,7 @@ void mutex::lock_taken() {
   // line, and those that it guards, to another CPU.
   constexpr int turns = 256;
   for (int tries = 0; tries < 2; ++tries) {
-    for (int i = 0; i < turns; ++i)
-      relax();
+    relax(turns);
     if (mutex_.try_lock())
       return;
   }
@@ -74,13 +73,9 @@ void futex_wake_all(const atomic<std::uint32_t>& word) noexcept {
   futex(word, FUTEX_WAKE, INT_MAX, nullptr);
 }
 
-namespace {
-
 std::size_t page_size() noexcept {
   return static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
-
-} // namespace
 
 wiped_page::wiped_page()
     : page_(

@@ -355,8 +355,7 @@ worker::found worker::search() noexcept {
         return f;
       if (auto f = steal())
         return f;
-      for (int i = 0; i < 4; ++i)
-        sync::relax();
+      sync::relax(4);
     }
     if (!spins || owner_.current_state() != scheduler::state::open)
       return {};

@@ -53,6 +53,28 @@ weir::task<long> restless(unsigned seed, int depth, weir::mutex& lock) {
   co_return a + b + c + again - 1;
 }
 
+/// A tree of calls of one type, every seventh of which waits. \return its leaves' texts in order;
+/// of the five nodes above one that throws, none.
+weir::task<std::string> text_of(int first, int size, int throwing_leaf) {
+  if (size == 1) {
+    if (first % 7 == 0)
+      co_await weir::yield();
+    if (first == throwing_leaf)
+      throw std::out_of_range("this leaf");
+    co_return std::string(20, static_cast<char>('a' + first % 26));
+  }
+  const int part = size / 5;
+  const auto child = [=](int i) {
+    return fork([=] { return text_of(first + i * part, part, throwing_leaf); });
+  };
+  try {
+    const auto texts = co_await join(child(0), child(1), child(2), child(3), child(4));
+    co_return std::apply([](auto&... each) { return (each + ...); }, texts);
+  } catch (const std::out_of_range&) {
+    co_return std::string();
+  }
+}
+
 weir::task<std::unique_ptr<int>> sum_of(std::unique_ptr<int> a, std::unique_ptr<int> b) {
   co_return std::make_unique<int>(*a + *b);
 }
@@ -159,6 +181,48 @@ TEST_CASE("called children that wait in the midst of a recursion", "[fork]") {
     for (int round = 0; round < test::rounds(10); ++round)
       CHECK(rt.block_on(restless(static_cast<unsigned>(round), 6, lock)) == 729);
   }
+}
+
+TEST_CASE("many calls of one type give their results in order", "[fork]") {
+  constexpr int leaves = 625;
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    for (int round = 0; round < test::rounds(20); ++round) {
+      std::string all;
+      const int throwing = round * 31 % leaves;
+      for (int i = 0; i < leaves; ++i) {
+        if (i / 5 != throwing / 5)
+          all += std::string(20, static_cast<char>('a' + i % 26));
+      }
+      CHECK(rt.block_on(text_of(0, leaves, throwing)) == all);
+    }
+  }
+}
+
+TEST_CASE("a join may be moved before it is awaited, and need not be awaited", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  const auto kept = std::make_shared<int>(5);
+  const auto parent = [&]() -> weir::task<bool> {
+    const auto call = [&] {
+      return fork([kept]() -> weir::task<std::string> { return test::text("moved"); });
+    };
+    {
+      auto first = join(call(), call(), call());
+      const bool owned = kept.use_count() == 4;
+      auto moved = std::move(first);
+      const auto [a, b, c] = co_await moved;
+      if (!owned || kept.use_count() != 4 || a + b + c != "movedmovedmoved")
+        co_return false;
+    }
+    {
+      const auto never = join(call(), call());
+      if (kept.use_count() != 3)
+        co_return false;
+    }
+    const auto [a, b] = co_await join(call(), call());
+    co_return a + b == "movedmoved" && kept.use_count() == 1;
+  };
+  CHECK(rt.block_on(parent()));
 }
 
 TEST_CASE("chains of calls are longer than the native stack", "[fork]") {

@@ -147,7 +147,7 @@ struct promise_base : job {
   }
   template <class A>
     requires forks_children<std::remove_cvref_t<A>>
-  [[gnu::always_inline]] auto await_transform(A&& awaited) noexcept {
+  [[gnu::always_inline]] auto await_transform(A&& awaited) {
     return awaited.await_in(*this);
   }
 
@@ -237,11 +237,21 @@ inline constexpr bool fits_in_task<T&> = true;
 template <>
 inline constexpr bool fits_in_task<void> = true;
 
+/// By the frame's address, which is in a register where the promise's is not.
+template <class Promise>
+[[gnu::noinline, gnu::cold]] void end_by_error(void* frame) noexcept {
+  auto& self = std::coroutine_handle<Promise>::from_address(frame).promise();
+  self.where->end_by_error(std::current_exception());
+  self.note_failure();
+}
+
 template <class T>
 struct task_promise : promise_base {
   static_assert(alignof(result<T>) <= 16);
   task<T> get_return_object() noexcept;
-  [[gnu::always_inline]] void unhandled_exception() noexcept { fail(this->handle().address()); }
+  [[gnu::always_inline]] void unhandled_exception() noexcept {
+    end_by_error<task_promise>(this->handle().address());
+  }
 
   template <class U>
     requires std::convertible_to<U, T>
@@ -254,30 +264,18 @@ struct task_promise : promise_base {
 
   // Set by who starts it.
   result<T>* where;
-
- private:
-  [[gnu::noinline, gnu::cold]] static void fail(void* frame) noexcept {
-    auto& self = std::coroutine_handle<task_promise>::from_address(frame).promise();
-    self.where->end_by_error(std::current_exception());
-    self.note_failure();
-  }
 };
 
 template <>
 struct task_promise<void> : promise_base {
   task<void> get_return_object() noexcept;
-  [[gnu::always_inline]] void unhandled_exception() noexcept { fail(this->handle().address()); }
+  [[gnu::always_inline]] void unhandled_exception() noexcept {
+    end_by_error<task_promise>(this->handle().address());
+  }
   void return_void() noexcept { where->emplace(); }
 
   // Set by who starts it.
   result<void>* where;
-
- private:
-  [[gnu::noinline, gnu::cold]] static void fail(void* frame) noexcept {
-    auto& self = std::coroutine_handle<task_promise>::from_address(frame).promise();
-    self.where->end_by_error(std::current_exception());
-    self.note_failure();
-  }
 };
 
 } // namespace detail

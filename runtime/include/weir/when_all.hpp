@@ -88,7 +88,12 @@ class [[nodiscard("await this: nothing has been started yet")]] when_all_awaitab
   using detail::forked_awaitable<task<Ts>...>::forked_awaitable;
   /// For concepts, and to tell other coroutines what to do: a `task` does not call it.
   [[nodiscard]] auto operator co_await() noexcept {
-    return detail::stoppable_when_all_awaiter<Ts...>(std::move(this->inputs_));
+    return std::apply(
+        [](auto&... each) {
+          return detail::stoppable_when_all_awaiter<Ts...>(
+              std::tuple<task<Ts>...>(std::move(each.input())...));
+        },
+        this->children());
   }
 };
 
@@ -136,7 +141,7 @@ class [[nodiscard("await this: nothing has been started yet")]] when_all_range_a
 template <awaitable... As>
 [[nodiscard]] auto when_all(As&&... awaitables) {
   return when_all_awaitable<detail::child_result_t<As>...>(
-      std::in_place, detail::as_task(std::forward<As>(awaitables))...);
+      detail::as_task(std::forward<As>(awaitables))...);
 }
 
 /// As above; the first child that fails or is cancelled stops the others, by

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <utility>
 
 namespace weir::detail {
 
@@ -135,9 +136,23 @@ class WEIR_API fork_stack {
     // Relaxed: a hint (F4).
     if (slot >= guard_.load(std::memory_order_relaxed)) [[unlikely]]
       return false;
-    slot->run.store(run, std::memory_order_relaxed);
-    slot->data.store(data, std::memory_order_relaxed);
+    fill(*slot, run, data);
     top_ = slot + 1;
+    return true;
+  }
+  /// Forks coroutines with the numbers `Count` to 1, after one look at the hint. \return false if
+  /// it has forked none.
+  template <std::size_t Count>
+  [[nodiscard, gnu::always_inline]] bool push_coroutines(void* data) noexcept {
+    fork_slot* const slots = top_;
+    // Relaxed: a hint (F4). As numbers: there may be no slots at all.
+    if (reinterpret_cast<std::uintptr_t>(slots) + (Count - 1) * sizeof(fork_slot) >=
+        reinterpret_cast<std::uintptr_t>(guard_.load(std::memory_order_relaxed))) [[unlikely]]
+      return false;
+    [&]<std::size_t... Is>(std::index_sequence<Is...>) {
+      (fill(slots[Is], reinterpret_cast<fork_slot::run_function>(Count - Is), data), ...);
+    }(std::make_index_sequence<Count>());
+    top_ = slots + Count;
     return true;
   }
   /// Forks and makes it public. Throws `errc::not_on_worker`.
@@ -264,6 +279,11 @@ class WEIR_API fork_stack {
     return static_cast<std::size_t>(slot - bottom_);
   }
 
+  [[gnu::always_inline]] static void fill(fork_slot& slot, fork_slot::run_function run,
+                                          void* data) noexcept {
+    slot.run.store(run, std::memory_order_relaxed);
+    slot.data.store(data, std::memory_order_relaxed);
+  }
   void push_public(fork_slot::run_function run, void* data) noexcept;
   [[nodiscard]] fork_end take_back() noexcept;
   void forget_stolen() noexcept;

@@ -16,70 +16,84 @@
 
 namespace weir::detail {
 
-/// A child in its parent's awaiter. `Input` is a task.
+/// A child in its parent's awaiter: a task, or a call that gives one.
 template <class Input>
 class forked_child {
  public:
   using value_type = typename Input::value_type;
+  static constexpr bool is_call = requires { typename Input::function_type; };
+  static constexpr bool outcome_is_trivial =
+      std::is_void_v<value_type> || std::is_trivially_destructible_v<element_t<value_type>>;
 
-  [[gnu::always_inline]] explicit forked_child(Input& coroutine) noexcept
-      : coroutine_(&coroutine) {}
+  [[gnu::always_inline]] explicit forked_child(Input&& input) noexcept(
+      std::is_nothrow_move_constructible_v<Input>)
+      : input_(std::move(input)), outcome_(typename result<value_type>::unset()) {}
+  /// Of one that has not been started.
+  [[gnu::always_inline]] forked_child(forked_child&& other) noexcept(
+      std::is_nothrow_move_constructible_v<Input>)
+      : forked_child(std::move(other.input_)) {}
+  forked_child& operator=(forked_child&&) = delete;
+  /// Whoever knows whether there is an outcome that needs destruction destroys that before.
+  [[gnu::always_inline]] ~forked_child() {}
 
   [[nodiscard, gnu::always_inline]] bool startable() const noexcept {
-    return coroutine_->startable();
+    if constexpr (is_call)
+      return true;
+    else
+      return input_.startable();
   }
   /// The coroutine to run, which destroys itself if it ends on the native stack, otherwise whoever
-  /// runs it; or null if it has ended, with a value.
-  template <std::size_t>
-  [[nodiscard, gnu::always_inline]] promise_base* call() noexcept {
-    return coroutine_->release(outcome_);
-  }
-
-  [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
-
- private:
-  Input* coroutine_;
-  result<value_type> outcome_{typename result<value_type>::unset()}; // by all who end it
-};
-
-/// As above, called when its turn comes.
-template <class Input>
-  requires requires { typename Input::function_type; }
-class forked_child<Input> {
- public:
-  using value_type = typename Input::value_type;
-
-  [[gnu::always_inline]] explicit forked_child(Input& call) noexcept : call_(call) {}
-
-  [[nodiscard]] static bool startable() noexcept { return true; }
+  /// runs it; or null if it has ended, with a value. Calls the call.
   template <std::size_t Index>
-  [[nodiscard, gnu::always_inline]] promise_base* call() {
-    // At a place of its own: if children had one in common, compilers would keep its address in a
-    // register, which each coroutine would have to save.
-    union places {
-      places() noexcept {}
-      ~places() {} // what is there is empty again
-      std::array<task<value_type>, Index + 1> tasks;
-    } all;
-    auto& made = *::new (static_cast<void*>(&all.tasks[Index])) task<value_type>(call_());
-    if (made.has_coroutine()) [[likely]]
+  [[nodiscard, gnu::always_inline]] promise_base* start() noexcept(!is_call) {
+    if constexpr (!is_call) {
+      return input_.release(outcome_);
+    } else {
+      // At a place of its own: if children had one in common, compilers would keep its address in a
+      // register, which each coroutine would have to save.
+      union places {
+        places() noexcept {}
+        ~places() {} // what is there is empty again
+        std::array<task<value_type>, Index + 1> tasks;
+      } all;
+      auto& made = *::new (static_cast<void*>(&all.tasks[Index])) task<value_type>(input_());
+      if (made.has_coroutine()) [[likely]]
+        return made.release(outcome_);
+      if (!made.startable())
+        throw_not_startable();
       return made.release(outcome_);
-    if (!made.startable())
-      throw_not_startable();
-    return made.release(outcome_);
+    }
   }
 
+  [[nodiscard]] Input& input() noexcept { return input_; }
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
+  void destroy_outcome() noexcept { std::destroy_at(&outcome_); }
 
  private:
-  // What is copied at the cost of a pointer saves the way through it.
-  static constexpr bool by_value = sizeof(Input) <= 2 * sizeof(void*) &&
-                                   std::is_trivially_copy_constructible_v<Input> &&
-                                   std::is_trivially_destructible_v<Input>;
-
-  std::conditional_t<by_value, Input, Input&> call_;
-  result<value_type> outcome_{typename result<value_type>::unset()}; // by all who end it
+  [[no_unique_address]] Input input_;
+  union {
+    result<value_type> outcome_; // by all who end it
+  };
 };
+
+/// Whether they are all of one type.
+template <class... Inputs>
+inline constexpr bool are_alike = false;
+template <class First, class... Rest>
+inline constexpr bool are_alike<First, Rest...> = (... && std::is_same_v<First, Rest>);
+
+template <class... Inputs>
+struct forked_children_of {
+  using type = std::tuple<forked_child<Inputs>...>;
+};
+template <class First, class... Rest>
+  requires are_alike<First, Rest...>
+struct forked_children_of<First, Rest...> {
+  using type = std::array<forked_child<First>, 1 + sizeof...(Rest)>;
+};
+/// The children of one awaiter.
+template <class... Inputs>
+using forked_children = typename forked_children_of<Inputs...>::type;
 
 /// A child of a join that has been built.
 template <class Input>
@@ -101,7 +115,7 @@ class joined_child final : public child {
  private:
   promise_base* make_coroutine() noexcept override {
     try {
-      return which_->template call<0>();
+      return which_->template start<0>();
     } catch (...) {
       which_->outcome().end_by_error(std::current_exception());
       return nullptr;
@@ -118,7 +132,7 @@ class joined_child final : public child {
 template <class... Inputs>
 class forked_join final : public all_join {
  public:
-  using children = std::tuple<forked_child<Inputs>...>;
+  using children = forked_children<Inputs...>;
 
   /// The first `ended` of them have ended.
   forked_join(task_scope& parent, children& all, std::size_t ended) noexcept
@@ -154,103 +168,141 @@ class forked_join final : public all_join {
 
 /// Awaits children that are forked, see forked_tasks.hpp.
 template <class... Inputs>
-class forked_awaiter : forked_tasks {
+class forked_awaiter : protected forked_tasks {
   static constexpr std::size_t count = sizeof...(Inputs);
   static_assert(count <= fork_stack::reserve, "give when_all a range for so many children");
-  static constexpr bool outcomes_are_trivial =
-      (... && (std::is_void_v<typename Inputs::value_type> ||
-               std::is_trivially_destructible_v<element_t<typename Inputs::value_type>>));
+  using values = std::tuple<element_t<typename Inputs::value_type>...>;
+  static constexpr bool outcomes_are_trivial = (... && forked_child<Inputs>::outcome_is_trivial);
 
  public:
-  [[gnu::always_inline]] explicit forked_awaiter(promise_base& parent, Inputs&... inputs) noexcept
-      : forked_tasks(parent, types), children_(inputs...) {}
-  forked_awaiter(const forked_awaiter&) = delete;
-  forked_awaiter& operator=(const forked_awaiter&) = delete;
+  [[gnu::always_inline]] explicit forked_awaiter(Inputs&&... inputs) noexcept(
+      (... && std::is_nothrow_move_constructible_v<Inputs>))
+      : forked_tasks(types), children_(make_children(std::move(inputs)...)) {}
+  /// Of one that has not been started.
+  [[gnu::always_inline]] forked_awaiter(forked_awaiter&& other) noexcept(
+      (... && std::is_nothrow_move_constructible_v<Inputs>))
+      : forked_tasks(types), children_(std::move(other.children_)) {}
+  forked_awaiter& operator=(forked_awaiter&&) = delete;
   [[gnu::always_inline]] ~forked_awaiter() {
     if (this->unusual_ != 0) [[unlikely]]
       close();
     else if constexpr (!outcomes_are_trivial)
-      std::destroy_at(&children_);
+      destroy_outcomes();
   }
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
-    return run_all(std::index_sequence_for<Inputs...>());
+    if constexpr (many)
+      return run_many();
+    else
+      return run_all();
   }
   [[nodiscard]] bool await_suspend(std::coroutine_handle<>) noexcept { return this->leave(); }
-  [[gnu::always_inline]] std::tuple<element_t<typename Inputs::value_type>...> await_resume() {
-    check_unusual();
-    return std::apply(
-        [](auto&... each) {
-          return std::tuple<element_t<typename Inputs::value_type>...>(
-              take_element(each.outcome())...);
-        },
-        children_);
+  [[gnu::always_inline]] values await_resume() {
+    if constexpr (many)
+      return take_many();
+    else
+      return take_all();
   }
 
  protected:
-  [[gnu::always_inline]] auto& first() noexcept { return std::get<0>(children_); }
+  [[gnu::always_inline]] auto& children() noexcept { return children_; }
   [[gnu::always_inline]] void check_unusual() {
     if (this->unusual_ != 0) [[unlikely]]
       check_failures();
   }
 
  private:
-  template <std::size_t First, std::size_t... Rest>
-  [[gnu::always_inline]] bool run_all(std::index_sequence<First, Rest...>) {
-    if (!(std::get<First>(children_).startable() && ... && std::get<Rest>(children_).startable()))
-        [[unlikely]]
-      throw_not_startable();
-    const bool may_run_here = this->enter(this_thread());
-    fork_stack& forks = *this_forks;
-    fork_slot* const slots = forks.top();
-    if (!may_run_here || !(... && this->push(forks, count - Rest, Rest == 1))) [[unlikely]] {
-      this->schedule_all();
-      return false;
-    }
-    return (run_first() && ... && take_one<Rest>(forks, slots + (count - 1 - Rest))) ||
-           !this->built();
-  }
-  bool run_all(std::index_sequence<>) {
-    this->parent().stop_scope().check_stop();
-    return true;
+  // Many children are run by functions of their own: the registers that these need are not saved by
+  // each leaf, which runs the same body.
+  static constexpr bool many = count > 2;
+  // GCC inlines less of what is called from several places; Clang inlines that, and its loops take
+  // a quarter longer.
+#if defined(__GNUC__) && !defined(__clang__)
+  static constexpr bool loops_inline_calls = true;
+#else
+  static constexpr bool loops_inline_calls = false;
+#endif
+  [[nodiscard, gnu::noinline]] bool run_many() { return run_all(); }
+  [[nodiscard, gnu::noinline]] values take_many() { return take_all(); }
+
+  [[gnu::always_inline]] values take_all() {
+    check_unusual();
+    return std::apply([](auto&... each) { return values(take_element(each.outcome())...); },
+                      children_);
   }
 
-  [[gnu::always_inline]] bool run_first() noexcept {
-    if (run_one<0>()) [[likely]]
-      return true;
-    this->rest(0, true);
-    return false;
+  [[gnu::always_inline]] static forked_children<Inputs...> make_children(
+      Inputs&&... inputs) noexcept((... && std::is_nothrow_move_constructible_v<Inputs>)) {
+    if constexpr (are_alike<Inputs...>)
+      return {{forked_child<Inputs>(std::move(inputs))...}};
+    else
+      return forked_children<Inputs...>(std::move(inputs)...);
   }
-  template <std::size_t I>
-  [[gnu::always_inline]] bool take_one(fork_stack& forks, fork_slot* slot) noexcept {
-    const bool there = forks.pop(slot);
-    if (there && run_one<I>()) [[likely]]
+
+  [[gnu::always_inline]] bool run_all() {
+    const auto startable = [](auto&... each) { return (... && each.startable()); };
+    if (!std::apply(startable, children_)) [[unlikely]]
+      throw_not_startable();
+    if constexpr (count == 0) {
+      this->parent().stop_scope().check_stop();
       return true;
-    this->rest(I, there);
+    } else {
+      const bool may_run_here = this->enter(this_thread());
+      fork_stack& forks = *this_forks;
+      fork_slot* const slots = forks.top();
+      if (!may_run_here || !this->template push_all<count>(forks)) [[unlikely]] {
+        this->schedule_all();
+        return false;
+      }
+      return run_each(forks, slots) || !this->built();
+    }
+  }
+
+  /// \return false if not all have ended here.
+  [[gnu::always_inline]] bool run_each(fork_stack& forks, fork_slot* slots) noexcept {
+    if constexpr (many && loops_inline_calls && are_alike<Inputs...>) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (!take_one<0>(forks, slots, i, children_[i]))
+          return false;
+      }
+      return true;
+    } else {
+      return [&]<std::size_t... Is>(std::index_sequence<Is...>) {
+        return (... && take_one<Is>(forks, slots, Is, std::get<Is>(children_)));
+      }(std::index_sequence_for<Inputs...>());
+    }
+  }
+  template <std::size_t Place, class Child>
+  [[gnu::always_inline]] bool take_one(fork_stack& forks, fork_slot* slots, std::size_t index,
+                                       Child& which) noexcept {
+    bool there = true;
+    if (index != 0) {
+      this->ended_ = static_cast<std::uint8_t>(index);
+      there = forks.pop(slots + (count - 1 - index));
+    }
+    if (there && run_one<Place>(which)) [[likely]]
+      return true;
+    this->rest(index, there);
     return false;
   }
 
   /// \return false if a join was built.
-  template <std::size_t I>
-  [[gnu::always_inline]] bool run_one() noexcept {
+  template <std::size_t Place, class Child>
+  [[gnu::always_inline]] bool run_one(Child& which) noexcept {
     promise_base* coroutine = nullptr;
     try {
-      coroutine = std::get<I>(children_).template call<I>();
+      coroutine = which.template start<Place>();
     } catch (...) {
-      fail<I>();
+      fail(which);
     }
     if (coroutine != nullptr)
       this->run(*coroutine);
-    if (this->unusual_ != 0 && this->built_now()) [[unlikely]]
-      return false;
-    if constexpr (I + 1 < count)
-      this->ended_ = I + 1;
-    return true;
+    return this->unusual_ == 0 || !this->built_now();
   }
 
-  template <std::size_t I>
-  [[gnu::noinline, gnu::cold]] void fail() noexcept {
-    std::get<I>(children_).outcome().end_by_error(std::current_exception());
+  template <class Child>
+  [[gnu::noinline, gnu::cold]] void fail(Child& which) noexcept {
+    which.outcome().end_by_error(std::current_exception());
     this->unusual_ |= forked_tasks::value_missing;
   }
   [[gnu::noinline, gnu::cold]] void check_failures() {
@@ -265,7 +317,10 @@ class forked_awaiter : forked_tasks {
   [[gnu::noinline, gnu::cold]] void close() noexcept {
     if (this->built())
       std::destroy_at(&join_);
-    std::destroy_at(&children_);
+    destroy_outcomes();
+  }
+  void destroy_outcomes() noexcept {
+    std::apply([](auto&... each) { (each.destroy_outcome(), ...); }, children_);
   }
 
   static forked_awaiter& self(forked_tasks& base) noexcept {
@@ -284,14 +339,14 @@ class forked_awaiter : forked_tasks {
   template <std::size_t... Is>
   bool run_at(std::size_t index, std::index_sequence<Is...>) noexcept {
     bool ended = false;
-    (void)((Is == index && (ended = run_one<Is>(), true)) || ...);
+    (void)((Is == index && (ended = run_one<Is>(std::get<Is>(children_)), true)) || ...);
+    if (ended && index + 1 < count)
+      this->ended_ = static_cast<std::uint8_t>(index + 1);
     return ended;
   }
   static constexpr operations types{count, &build_join, &child_at, &run_at};
 
-  union {
-    std::tuple<forked_child<Inputs>...> children_;
-  };
+  forked_children<Inputs...> children_;
   union {
     forked_join<Inputs...> join_; // if built
   };
@@ -301,38 +356,28 @@ class forked_awaiter : forked_tasks {
 template <class Call>
 class called_awaiter final : public forked_awaiter<Call> {
  public:
-  using forked_awaiter<Call>::forked_awaiter;
+  [[gnu::always_inline]] called_awaiter(promise_base& parent, Call& call) noexcept(
+      std::is_nothrow_move_constructible_v<Call>)
+      : forked_awaiter<Call>(std::move(call)) {
+    this->set_parent(parent);
+  }
   [[gnu::always_inline]] typename Call::value_type await_resume() {
     this->check_unusual();
-    return this->first().outcome().take_value();
+    return std::get<0>(this->children()).outcome().take_value();
   }
 };
 
-/// What has tasks or calls for children, in its own frame.
+/// What has tasks or calls for children: its own awaiter, which only a `task` finds.
 template <class... Inputs>
-class forked_awaitable {
+class forked_awaitable : protected forked_awaiter<Inputs...> {
  public:
   using forks_children = void;
-
-  template <class... Given>
-  [[gnu::always_inline]] explicit forked_awaitable(std::in_place_t, Given&&... inputs) noexcept(
-      (... && std::is_nothrow_constructible_v<Inputs, Given>))
-      : inputs_(std::forward<Given>(inputs)...) {}
+  using forked_awaiter<Inputs...>::forked_awaiter;
 
   /// For the library.
-  [[nodiscard, gnu::always_inline]] forked_awaiter<Inputs...>
-  await_in(promise_base& parent) noexcept {
-    return await_in(parent, std::index_sequence_for<Inputs...>());
-  }
-
- protected:
-  std::tuple<Inputs...> inputs_;
-
- private:
-  template <std::size_t... Is>
-  [[gnu::always_inline]] forked_awaiter<Inputs...> await_in(promise_base& parent,
-                                                            std::index_sequence<Is...>) noexcept {
-    return forked_awaiter<Inputs...>(parent, std::get<Is>(inputs_)...);
+  [[nodiscard, gnu::always_inline]] auto await_in(promise_base& parent) noexcept {
+    this->set_parent(parent);
+    return awaiter_reference<forked_awaiter<Inputs...>>(*this);
   }
 };
 

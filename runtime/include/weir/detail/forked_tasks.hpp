@@ -59,11 +59,13 @@ class WEIR_API forked_tasks {
     bool (*run)(forked_tasks&, std::size_t index) noexcept;
   };
 
-  [[gnu::always_inline]] explicit forked_tasks(promise_base& parent,
-                                               const operations& types) noexcept
-      : types_(&types), parent_frame_(parent.handle().address()) {}
+  [[gnu::always_inline]] explicit forked_tasks(const operations& types) noexcept : types_(&types) {}
   ~forked_tasks() = default;
 
+  /// Before anything else.
+  [[gnu::always_inline]] void set_parent(promise_base& parent) noexcept {
+    parent_frame_ = parent.handle().address();
+  }
   /// Before anything is forked. \return false if the children must not run on this native stack.
   /// Throws `task_cancelled`.
   [[nodiscard, gnu::always_inline]] bool enter(thread_state& thread) {
@@ -76,13 +78,17 @@ class WEIR_API forked_tasks {
     return true;
   }
 
-  /// Forks child `index`. \return whether it was. Only the `first` fork of a join may fail to be:
-  /// if the fork stack is full, or the thread has none. Then nothing of the join must run here.
-  [[nodiscard, gnu::always_inline]] bool push(fork_stack& forks, std::size_t index,
-                                              bool first) noexcept {
-    // Not a function yet: publish() writes one.
-    const auto number = reinterpret_cast<fork_slot::run_function>(index);
-    return forks.push(number, this) || forks.push_coroutine_slow(number, this, first);
+  /// Forks all children but the first, from the last one on. \return whether it has; it has forked
+  /// none if the fork stack is full, or the thread has none. Then nothing of the join must run
+  /// here.
+  template <std::size_t Count>
+  [[nodiscard, gnu::always_inline]] bool push_all(fork_stack& forks) noexcept {
+    if constexpr (Count > 1) {
+      // Not functions yet: publish() writes one.
+      if (!forks.push_coroutines<Count - 1>(this)) [[unlikely]]
+        return push_all_slow(forks);
+    }
+    return true;
   }
 
   /// Runs a child, which has not been started, on top of the native stack.
@@ -128,6 +134,7 @@ class WEIR_API forked_tasks {
   static constexpr std::uint32_t forbidden = 1U << 31;
 
   [[nodiscard]] bool enter_slow(thread_state& thread);
+  [[nodiscard, gnu::cold]] bool push_all_slow(fork_stack& forks) noexcept;
   [[nodiscard]] bool may_run_here(thread_state& thread) noexcept;
   /// Q1.
   void build() noexcept;
@@ -135,7 +142,7 @@ class WEIR_API forked_tasks {
 
   const operations* types_;
   // Of the coroutine, which is in a register where its promise is not.
-  void* parent_frame_;
+  void* parent_frame_; // set by set_parent
   // The request context when the children were forked; the parent keeps it alive.
   context_node* context_; // set by enter
   fixed_join* built_;     // if so

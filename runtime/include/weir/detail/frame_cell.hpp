@@ -88,7 +88,11 @@ cell_here(std::uintptr_t further = 0) noexcept {
       : "r"((stack - further) & (frame_cells::window - frame_cells::granule)),
         "i"(frame_cells::stride / frame_cells::granule)
       : "cc");
-  return reinterpret_cast<frame_head*>(base + frame_cells::reach + frame_cells::first + place);
+  auto* const cell =
+      reinterpret_cast<frame_head*>(base + frame_cells::reach + frame_cells::first + place);
+  if (cell == nullptr)
+    __builtin_unreachable(); // who has inlined this need not look
+  return cell;
 #else
   (void)further;
   return nullptr;

@@ -78,28 +78,24 @@ class result {
   }
   void set_error(std::exception_ptr error) noexcept {
     reset();
-    ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
-    kind_ = kind::error;
+    put_error(std::move(error));
   }
   /// As a coroutine's or a call's outcome, also if it was unset.
   void end_by_error(std::exception_ptr error) noexcept {
     // A local's destructor may throw after the value was returned.
     if constexpr (!std::is_trivially_destructible_v<stored>)
       reset();
-    ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
-    kind_ = kind::error;
+    put_error(std::move(error));
   }
   /// As the outcome of what never started, also if it was unset.
   void end_unstarted(stop_reason reason) noexcept {
     if constexpr (!std::is_trivially_destructible_v<stored>)
       reset(); // a task that is ready has left its value before
-    ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
-    kind_ = kind::cancelled;
+    put_reason(std::move(reason));
   }
   void set_cancelled(stop_reason reason) noexcept {
     reset();
-    ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
-    kind_ = kind::cancelled;
+    put_reason(std::move(reason));
   }
 
   /// Room for something of the owner's, which must be gone before there is an outcome.
@@ -214,6 +210,15 @@ class result {
 
  private:
   enum class kind : std::uint8_t { empty, value, error, cancelled };
+
+  void put_error(std::exception_ptr error) noexcept {
+    ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
+    kind_ = kind::error;
+  }
+  void put_reason(stop_reason reason) noexcept {
+    ::new (static_cast<void*>(&reason_)) stop_reason(std::move(reason));
+    kind_ = kind::cancelled;
+  }
 
   union {
     stored value_;

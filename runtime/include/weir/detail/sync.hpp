@@ -152,6 +152,11 @@ inline void relax() noexcept {
 #endif
 }
 
+inline void relax(int times) noexcept {
+  for (int i = 0; i < times; ++i)
+    relax();
+}
+
 /// Spins until `count` ticks have passed since `begin`, at most a thousand pauses: some emulators'
 /// counters stand still.
 inline void relax_until(std::uint64_t begin, std::uint64_t count) noexcept {
@@ -174,6 +179,9 @@ WEIR_API bool futex_wait_until(const atomic<std::uint32_t>& word, std::uint32_t 
 /// gone; a stranger that sleeps on a reused address wakes early, which every futex user must bear.
 WEIR_API void futex_wake_one(const atomic<std::uint32_t>& word) noexcept;
 WEIR_API void futex_wake_all(const atomic<std::uint32_t>& word) noexcept;
+
+/// In bytes.
+[[nodiscard]] WEIR_API std::size_t page_size() noexcept;
 
 /// An object on a page of its own, which the kernel fills with zeros in a child process that is
 /// forked (`MADV_WIPEONFORK`, Linux 4.14; before that the child sees a copy). So a child finds out
