@@ -201,7 +201,7 @@ TEST_CASE("many calls of one type give their results in order", "[fork]") {
 
 TEST_CASE("a join may be moved before it is awaited, and need not be awaited", "[fork]") {
   weir::runtime rt({.workers = 2});
-  const auto kept = std::make_shared<int>(5);
+  auto kept = std::make_shared<int>(5); // not const: so calls are moved, not copied
   const auto parent = [&]() -> weir::task<bool> {
     const auto call = [&] {
       return fork([kept]() -> weir::task<std::string> { return test::text("moved"); });
