@@ -283,6 +283,21 @@ TEST_CASE("a call that gives an empty task is refused by name", "[fork]") {
   CHECK(calls.load() == 1);
 }
 
+TEST_CASE("a join that is awaited a second time is refused by name", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  std::atomic<int> calls{0};
+  const auto parent = [&calls](bool waits) -> weir::task<> {
+    const int yields = waits ? 2 : 0;
+    auto both = join(fork(test::count_after_yields, std::ref(calls), yields),
+                     fork(test::count_after_yields, std::ref(calls), yields));
+    (void)co_await both;
+    (void)co_await both;
+  };
+  CHECK(test::code_of([&] { rt.block_on(parent(false)); }) == weir::errc::no_state);
+  CHECK(test::code_of([&] { rt.block_on(parent(true)); }) == weir::errc::no_state);
+  CHECK(calls.load() == 4);
+}
+
 TEST_CASE("lambda coroutines with captures live as long as their child", "[fork]") {
   for (const std::size_t workers : all_worker_counts) {
     weir::runtime rt({.workers = workers});

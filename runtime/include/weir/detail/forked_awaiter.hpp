@@ -381,7 +381,9 @@ class forked_awaitable : protected forked_awaiter<Inputs...> {
   using forked_awaiter<Inputs...>::forked_awaiter;
 
   /// For the library.
-  [[nodiscard, gnu::always_inline]] auto await_in(promise_base& parent) noexcept {
+  [[nodiscard, gnu::always_inline]] auto await_in(promise_base& parent) {
+    if (std::exchange(this->awaited_, true)) [[unlikely]]
+      throw_not_startable();
     this->set_parent(parent);
     return awaiter_reference<forked_awaiter<Inputs...>>(*this);
   }

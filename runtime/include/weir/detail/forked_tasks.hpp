@@ -122,9 +122,10 @@ class WEIR_API forked_tasks {
   /// How many children have run on the native stack and ended before a join was built, until it is
   /// the last one's turn. The next one is the one that runs there, if any does.
   std::uint8_t ended_ = 0;
-  /// Beside the other in a word of their own, which one store sets.
+  /// Beside the others in a word of their own, which one store sets.
   std::uint8_t unusual_ = 0;
-  std::uint16_t rest_of_word_ = 0;
+  bool awaited_ = false;
+  std::uint8_t rest_of_word_ = 0;
 
  private:
   friend task_scope& make_scopes(promise_base& leaf) noexcept;
