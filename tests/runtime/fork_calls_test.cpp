@@ -283,6 +283,61 @@ TEST_CASE("a call that gives an empty task is refused by name", "[fork]") {
   CHECK(calls.load() == 1);
 }
 
+TEST_CASE("results of different kinds in a join that is moved, refused or not awaited", "[fork]") {
+  weir::runtime rt({.workers = 2});
+  const auto make = [] {
+    return join(fork(test::number, 1), fork(test::text, "one"), fork(test::number, 2));
+  };
+  // Where outcomes will be, what would be taken for one if anybody looked.
+  const auto dirty = [] {
+    std::array<unsigned char, 4096> stack;
+    stack.fill(2);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return stack[static_cast<std::size_t>(test::rounds(1)) % stack.size()] == 2;
+  };
+  for (int round = 0; round < 3; ++round) {
+    CHECK(dirty());
+    {
+      auto first = make();
+      const auto second = std::move(first);
+    }
+    CHECK(dirty());
+    const auto [a, text, b] = rt.block_on(make());
+    CHECK((a == 1 && text == "one" && b == 2));
+    const auto refused = [&]() -> weir::task<bool> {
+      auto all = make();
+      weir::inplace_stop_source source;
+      source.request_stop();
+      bool cancelled = false;
+      try {
+        (void)co_await weir::with_stop_token(source.get_token(), std::move(all));
+      } catch (const weir::task_cancelled&) {
+        cancelled = true;
+      }
+      co_return cancelled;
+    };
+    CHECK(rt.block_on(refused()));
+  }
+}
+
+TEST_CASE("the children of a join have gone when it has been awaited", "[fork]") {
+  for (const std::size_t workers : all_worker_counts) {
+    weir::runtime rt({.workers = workers});
+    const auto parent = []() -> weir::task<bool> {
+      auto held = std::make_shared<int>(1);
+      const std::weak_ptr<int> watch = held;
+      const auto child = [](std::shared_ptr<int> kept) -> weir::task<int> {
+        co_await weir::yield();
+        co_return *kept;
+      };
+      auto both = join(fork(child, std::move(held)), fork(child, std::make_shared<int>(2)));
+      const auto [a, b] = co_await both;
+      co_return a + b == 3 && watch.expired();
+    };
+    CHECK(rt.block_on(parent()));
+  }
+}
+
 TEST_CASE("a join that is awaited a second time is refused by name", "[fork]") {
   weir::runtime rt({.workers = 2});
   std::atomic<int> calls{0};

@@ -68,6 +68,11 @@ class forked_child {
   [[nodiscard]] Input& input() noexcept { return input_; }
   [[nodiscard]] result<value_type>& outcome() noexcept { return outcome_; }
   void destroy_outcome() noexcept { std::destroy_at(&outcome_); }
+  /// Of an outcome that is a value or unset.
+  [[gnu::always_inline]] void destroy_value() noexcept {
+    if constexpr (!outcome_is_trivial)
+      std::destroy_at(&outcome_);
+  }
 
  private:
   [[no_unique_address]] Input input_;
@@ -172,7 +177,6 @@ class forked_awaiter : protected forked_tasks {
   static constexpr std::size_t count = sizeof...(Inputs);
   static_assert(count <= fork_stack::reserve, "give when_all a range for so many children");
   using values = std::tuple<element_t<typename Inputs::value_type>...>;
-  static constexpr bool outcomes_are_trivial = (... && forked_child<Inputs>::outcome_is_trivial);
 
  public:
   [[gnu::always_inline]] explicit forked_awaiter(Inputs&&... inputs) noexcept(
@@ -181,13 +185,15 @@ class forked_awaiter : protected forked_tasks {
   /// Of one that has not been started.
   [[gnu::always_inline]] forked_awaiter(forked_awaiter&& other) noexcept(
       (... && std::is_nothrow_move_constructible_v<Inputs>))
-      : forked_tasks(types), children_(std::move(other.children_)) {}
+      : forked_tasks(types), children_(std::move(other.children_)) {
+    this->awaited_ = std::exchange(other.awaited_, true);
+  }
   forked_awaiter& operator=(forked_awaiter&&) = delete;
   [[gnu::always_inline]] ~forked_awaiter() {
     if (this->unusual_ != 0) [[unlikely]]
       close();
-    else if constexpr (!outcomes_are_trivial)
-      destroy_outcomes();
+    else
+      destroy_values();
   }
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
@@ -248,6 +254,7 @@ class forked_awaiter : protected forked_tasks {
       return true;
     } else {
       const bool may_run_here = this->enter(this_thread());
+      this->awaited_ = true; // not if it has been refused
       fork_stack& forks = *this_forks;
       fork_slot* const slots = forks.top();
       if (!may_run_here || !this->template push_all<count>(forks)) [[unlikely]] {
@@ -307,6 +314,14 @@ class forked_awaiter : protected forked_tasks {
   }
   [[gnu::noinline, gnu::cold]] void check_failures() {
     if (this->built()) {
+      // Its children's frames go now, whether or not the awaitable lives on.
+      struct end {
+        ~end() {
+          std::destroy_at(&owner->join_);
+          owner->unusual_ = forked_tasks::value_missing;
+        }
+        forked_awaiter* owner;
+      } const at_exit{this};
       join_.check_failures();
       return;
     }
@@ -317,10 +332,11 @@ class forked_awaiter : protected forked_tasks {
   [[gnu::noinline, gnu::cold]] void close() noexcept {
     if (this->built())
       std::destroy_at(&join_);
-    destroy_outcomes();
-  }
-  void destroy_outcomes() noexcept {
     std::apply([](auto&... each) { (each.destroy_outcome(), ...); }, children_);
+  }
+  /// Of children that have ended by a value or have not been started.
+  [[gnu::always_inline]] void destroy_values() noexcept {
+    std::apply([](auto&... each) { (each.destroy_value(), ...); }, children_);
   }
 
   static forked_awaiter& self(forked_tasks& base) noexcept {
@@ -382,7 +398,7 @@ class forked_awaitable : protected forked_awaiter<Inputs...> {
 
   /// For the library.
   [[nodiscard, gnu::always_inline]] auto await_in(promise_base& parent) {
-    if (std::exchange(this->awaited_, true)) [[unlikely]]
+    if (this->awaited_) [[unlikely]]
       throw_not_startable();
     this->set_parent(parent);
     return awaiter_reference<forked_awaiter<Inputs...>>(*this);
