@@ -81,8 +81,7 @@ fork_start fork_stack::push_piece(fork_loop& loop, loop_piece piece) noexcept {
 }
 
 void fork_stack::push_public(fork_slot::run_function run, void* data) noexcept {
-  top_->run.store(run, relaxed);
-  top_->data.store(data, relaxed);
+  fill(*top_, run, data);
   ++top_;
   publish();
 }

@@ -53,8 +53,8 @@ weir::task<long> restless(unsigned seed, int depth, weir::mutex& lock) {
   co_return a + b + c + again - 1;
 }
 
-/// A tree of calls of one type, every seventh of which waits. \return its leaves' texts in order;
-/// of the five nodes above one that throws, none.
+/// A tree of calls of one type, every seventh leaf of which waits. \return its leaves' texts in
+/// order, without those of the five under the node one of whose children throws.
 weir::task<std::string> text_of(int first, int size, int throwing_leaf) {
   if (size == 1) {
     if (first % 7 == 0)
