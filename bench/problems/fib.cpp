@@ -36,8 +36,9 @@ class fib {
  private:
   static long serial(int n) { return n < 2 ? n : serial(n - 1) + serial(n - 2); }
 
+  /// Not inlined: how many levels of it are would depend on how much else is in this file.
   template <class Peer>
-  static long forked(int n) {
+  [[gnu::noinline]] static long forked(int n) {
     if (n < 2)
       return n;
     const auto [a, b] =

@@ -33,8 +33,8 @@ class skynet {
   static weir::task<long> ready_leaves() { return ready_leaves(0, leaves); }
 
  private:
-  /// The sum of `size` leaves from `first` on. Not inlined: compilers would see through the lowest
-  /// levels and have no leaf to call.
+  /// The sum of `size` leaves from `first` on. Not inlined, as `forked`: compilers would see
+  /// through the lowest levels and have no leaf to call.
   [[gnu::noinline]] static long serial(long first, long size) {
     if (size == 1)
       return first;
@@ -46,7 +46,7 @@ class skynet {
   }
 
   template <class Peer>
-  static long forked(long first, long size) {
+  [[gnu::noinline]] static long forked(long first, long size) {
     if (size == 1)
       return first;
     const long part = size / 10;
