@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <weir/pool/detail/pool_call.hpp>
+#include <weir/pool/detail/async_source.hpp>
 
 #include <mutex>
 #include <utility>

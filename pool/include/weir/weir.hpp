@@ -17,6 +17,7 @@
 #include <weir/executor.hpp>
 #include <weir/fork.hpp>
 #include <weir/fork_join.hpp>
+#include <weir/fork_scope.hpp>
 #include <weir/grain.hpp>
 #include <weir/handle.hpp>
 #include <weir/latch.hpp>
@@ -37,6 +38,7 @@
 #include <weir/pool/group.hpp>
 #include <weir/pool/log.hpp>
 #include <weir/pool/named.hpp>
+#include <weir/pool/pool_base.hpp>
 #include <weir/pool/pool_executor.hpp>
 #include <weir/pool/pool_handle.hpp>
 #include <weir/pool/pool_lock.hpp>
@@ -48,6 +50,7 @@
 #include <weir/pool/stats.hpp>
 #include <weir/pool/submit_options.hpp>
 #include <weir/pool/task_pool.hpp>
+#include <weir/pool/task_pool_options.hpp>
 #include <weir/queue.hpp>
 #include <weir/resume_on.hpp>
 #include <weir/runtime.hpp>

@@ -179,7 +179,7 @@ class blocking_executor {
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
     using callable = std::decay_t<F>;
-    static_assert(!detail::is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
+    static_assert(!detail::gives_task<callable>,
                   "a blocking_executor does not run coroutines: submit them to a runtime");
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");

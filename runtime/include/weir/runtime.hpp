@@ -138,7 +138,7 @@ class WEIR_API runtime {
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
-    static_assert(!detail::is_task<std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>>>>,
+    static_assert(!detail::gives_task<std::decay_t<F>>,
                   "post() does not run coroutines: use submit() or spawn()");
     using callable = std::decay_t<F>;
     static_assert(std::is_nothrow_destructible_v<callable>,

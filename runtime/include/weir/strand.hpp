@@ -74,8 +74,7 @@ class strand {
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
     using callable = std::decay_t<F>;
-    static_assert(!detail::is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
-                  "post() does not run coroutines: use submit()");
+    static_assert(!detail::gives_task<callable>, "post() does not run coroutines: use submit()");
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
     detail::require_callable(f);

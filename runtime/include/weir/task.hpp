@@ -46,6 +46,9 @@ template <class T>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
+/// Whether a call only makes a coroutine, which somebody has to run then.
+template <class F, class... Args>
+inline constexpr bool gives_task = is_task<std::remove_cvref_t<std::invoke_result_t<F, Args...>>>;
 
 class forked_tasks;
 struct promise_base;

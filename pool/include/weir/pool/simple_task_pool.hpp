@@ -3,7 +3,9 @@
 /// `simple_task_pool`: as many tasks of one kind as are wanted at the moment.
 #pragma once
 
-#include <weir/pool/task_pool.hpp>
+#include <weir/pool/named.hpp>
+#include <weir/pool/pool_base.hpp>
+#include <weir/pool/task_pool_options.hpp>
 
 #include <concepts>
 #include <cstddef>

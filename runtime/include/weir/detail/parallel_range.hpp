@@ -161,7 +161,7 @@ using loop_callable = std::conditional_t<is_copied_into_loops<F>, F, F&>;
 template <class C, class F>
 void for_all(const C& from, std::size_t count, F& body, const pieces& sizes) {
   static_assert(
-      !is_task<std::remove_cvref_t<std::invoke_result_t<F&, decltype(*from)>>>,
+      !gives_task<F&, decltype(*from)>,
       "the body of a parallel loop is a function; a coroutine would only be made here and "
       "not run: fork tasks by co_await when_all(range of tasks), or a task group");
   require_forks();

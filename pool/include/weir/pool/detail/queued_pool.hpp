@@ -369,8 +369,7 @@ class queued_pool {
   template <class F>
   void post_plain(const options_type& options, F&& f) {
     using callable = std::decay_t<F>;
-    static_assert(!is_task<std::remove_cvref_t<std::invoke_result_t<callable>>>,
-                  "post() does not run coroutines: use submit_nowait()");
+    static_assert(!gives_task<callable>, "post() does not run coroutines: use submit_nowait()");
     static_assert(std::is_nothrow_destructible_v<callable>,
                   "a posted callable must have a destructor that does not throw");
     require_callable(f);

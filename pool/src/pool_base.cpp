@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <weir/pool/task_pool.hpp>
+#include <weir/pool/pool_base.hpp>
 
 #include <algorithm>
 
