@@ -27,8 +27,8 @@ bool forked_tasks::enter_slow(thread_state& thread) {
 bool forked_tasks::push_all_slow(fork_stack& forks) noexcept {
   const std::size_t last = types_->count - 1;
   for (std::size_t index = last; index != 0; --index) {
-    const auto number = reinterpret_cast<fork_slot::run_function>(index);
-    if (!forks.push(number, this) && !forks.push_coroutine_slow(number, this, index == last))
+    const auto run = fork_stack::coroutine(index);
+    if (!forks.push(run, this) && !forks.push_coroutine_slow(run, this, index == last))
       return false;
   }
   return true;
@@ -73,7 +73,7 @@ task_scope& make_scopes(promise_base& leaf) noexcept {
 void forked_tasks::publish(fork_slot& fork) noexcept {
   // Relaxed, all: the stack's word orders them.
   auto& forks = *static_cast<forked_tasks*>(fork.data.load(std::memory_order_relaxed));
-  const auto index = reinterpret_cast<std::size_t>(fork.run.load(std::memory_order_relaxed));
+  const auto index = fork_stack::number(fork.run.load(std::memory_order_relaxed));
   forks.build();
   child& which = forks.types_->child_at(forks, index);
   fork.data.store(reinterpret_cast<char*>(&which) + fork_stack::published_mark,

@@ -78,7 +78,8 @@ class [[nodiscard("await this: nothing has been called yet")]] joined_calls fina
 ///
 /// `f` and the arguments are copied or moved in, now. `f` is called when the child starts, on the
 /// thread where it does, and what it throws is the child's exception. It and the arguments live
-/// until the end of the `co_await` expression; so `f` may be a lambda coroutine with captures.
+/// until the end of the `co_await` expression; so `f` may be a lambda coroutine with captures. What
+/// `fork` gives is moved from when it is awaited or joined, also if that throws `task_cancelled`.
 template <class F, class... Args>
   requires makes_task<F, Args...>
 [[nodiscard, gnu::always_inline]] inline auto fork(F&& f, Args&&... args) {

@@ -150,7 +150,7 @@ class WEIR_API fork_stack {
         reinterpret_cast<std::uintptr_t>(guard_.load(std::memory_order_relaxed))) [[unlikely]]
       return false;
     [&]<std::size_t... Is>(std::index_sequence<Is...>) {
-      (fill(slots[Is], reinterpret_cast<fork_slot::run_function>(Count - Is), data), ...);
+      (fill(slots[Is], coroutine(Count - Is), data), ...);
     }(std::make_index_sequence<Count>());
     top_ = slots + Count;
     return true;
@@ -236,7 +236,7 @@ class WEIR_API fork_stack {
   /// Makes the owner's next fork or join look around: stop was requested of what it runs.
   void poison() noexcept {
     // Seq_cst, all: pair with set_hints. Either the owner sees why, or it finds these. Written only
-    // if they change: the owner reads the line at each fork.
+    // if they change: the owner reads the line again and again.
     auto* const everything_is_below = reinterpret_cast<fork_slot*>(UINTPTR_MAX);
     if (guard_.load(std::memory_order_seq_cst) != nullptr)
       guard_.store(nullptr, std::memory_order_seq_cst);
@@ -255,8 +255,16 @@ class WEIR_API fork_stack {
   /// A coroutine's fork that is not published has a number in place of a function, from 1 to
   /// `reserve`; the data of one that is carries a mark. See forked_tasks.hpp.
   static constexpr std::uintptr_t published_mark = 2;
+  [[nodiscard, gnu::always_inline]] static fork_slot::run_function
+  coroutine(std::size_t number) noexcept {
+    return reinterpret_cast<fork_slot::run_function>(number);
+  }
+  /// That number, of such a fork.
+  [[nodiscard]] static std::size_t number(fork_slot::run_function run) noexcept {
+    return reinterpret_cast<std::size_t>(run);
+  }
   [[nodiscard]] static bool is_unpublished_coroutine(fork_slot::run_function run) noexcept {
-    return reinterpret_cast<std::uintptr_t>(run) - 1 < reserve;
+    return number(run) - 1 < reserve;
   }
   [[nodiscard]] static bool is_published_coroutine(const void* data) noexcept {
     return (reinterpret_cast<std::uintptr_t>(data) & published_mark) != 0;
@@ -312,7 +320,7 @@ class WEIR_API fork_stack {
   // Slots below stay public until they are joined. At most `split`.
   std::size_t pinned_ = 0;
 
-  // Read by each fork and join of the owner, written by it and by thieves when something changes.
+  // Read whenever the owner forks or joins, written by it and by thieves when something changes.
   alignas(sync::line_size) sync::atomic<fork_slot*> guard_{nullptr};
   sync::atomic<fork_slot*> floor_{nullptr};
 
