@@ -82,7 +82,7 @@ class by_weight {
 };
 
 /// A pool of weir on a runtime with as many workers.
-template <class Pool>
+template <class Pool, class Order>
 class weir_pool {
  public:
   template <class Options>
@@ -91,8 +91,8 @@ class weir_pool {
 
   template <class F>
   void post(F f, int weight) {
-    if constexpr (requires { pool_.post(std::move(f), weir::weighted_options{weight}); })
-      pool_.post(std::move(f), weir::weighted_options{weight});
+    if constexpr (std::same_as<typename Order::weir_queue, weir::priority>)
+      pool_.post({.weight = weight}, std::move(f));
     else
       pool_.post(std::move(f));
   }
@@ -103,19 +103,19 @@ class weir_pool {
 };
 
 template <class Order>
-struct weir_fixed : weir_pool<weir::fixed_pool<typename Order::weir_queue>> {
+struct weir_fixed : weir_pool<weir::fixed_pool<typename Order::weir_queue>, Order> {
   static constexpr const char* name = "weir-fixed";
   explicit weir_fixed(std::size_t limit)
-      : weir_pool<weir::fixed_pool<typename Order::weir_queue>>(
+      : weir_pool<weir::fixed_pool<typename Order::weir_queue>, Order>(
             limit, weir::fixed_pool_options{.size = limit}) {}
 };
 
 /// Starts with one slot less than the limit, up to which it may grow.
 template <class Order>
-struct weir_autoscale : weir_pool<weir::autoscale_pool<typename Order::weir_queue>> {
+struct weir_autoscale : weir_pool<weir::autoscale_pool<typename Order::weir_queue>, Order> {
   static constexpr const char* name = "weir-autoscale";
   explicit weir_autoscale(std::size_t limit)
-      : weir_pool<weir::autoscale_pool<typename Order::weir_queue>>(limit, options(limit)) {}
+      : weir_pool<weir::autoscale_pool<typename Order::weir_queue>, Order>(limit, options(limit)) {}
 
  private:
   static weir::autoscale_options options(std::size_t limit) {

@@ -49,40 +49,43 @@ class nqueens {
 
   /// The legal squares of the next row.
   struct squares {
+    std::size_t row;
     std::array<char, Size> columns;
     std::size_t count = 0;
-    squares(board b, int rows) {
+    squares(board b, int rows) : row(static_cast<std::size_t>(rows)) {
       for (int column = 0; column < Size; ++column) {
-        b[static_cast<std::size_t>(rows)] = static_cast<char>(column);
+        b[row] = static_cast<char>(column);
         if (legal(b, rows + 1))
           columns[count++] = static_cast<char>(column);
       }
     }
+    /// With a queen on one of them.
+    [[nodiscard]] board board_with(board b, std::size_t square) const {
+      b[row] = columns[square];
+      return b;
+    }
   };
 
-  static int serial(board b, int rows) {
+  // Not inlined, both: see fib.cpp.
+  [[gnu::noinline]] static int serial(const board& b, int rows) {
     if (rows == Size)
       return 1;
+    const squares next(b, rows);
     int sum = 0;
-    for (int column = 0; column < Size; ++column) {
-      b[static_cast<std::size_t>(rows)] = static_cast<char>(column);
-      if (legal(b, rows + 1))
-        sum += serial(b, rows + 1);
-    }
+    for (std::size_t i = 0; i < next.count; ++i)
+      sum += serial(next.board_with(b, i), rows + 1);
     return sum;
   }
 
   template <class Peer>
-  static int forked(const board& b, int rows) {
+  [[gnu::noinline]] static int forked(const board& b, int rows) {
     if (rows == Size)
       return 1;
     const squares next(b, rows);
     if (next.count == 0)
       return 0;
     return Peer::fold(next.count, [&b, rows, &next](std::size_t i) {
-      board with = b;
-      with[static_cast<std::size_t>(rows)] = next.columns[i];
-      return forked<Peer>(with, rows + 1);
+      return forked<Peer>(next.board_with(b, i), rows + 1);
     });
   }
 };
