@@ -70,6 +70,7 @@ void task_pool_core::mark_cancelling(pool_task& t, stop_list& to_stop) noexcept 
 }
 
 void task_pool_core::cancel(std::span<const task_id> ids, const stop_reason& reason) {
+  require_not_forked(*home_);
   stop_list to_stop;
   {
     std::unique_lock lock(mutex_);
@@ -91,6 +92,7 @@ void task_pool_core::cancel(std::span<const task_id> ids, const stop_reason& rea
 }
 
 std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason) {
+  require_not_forked(*home_);
   stop_list to_stop;
   {
     const std::scoped_lock lock(mutex_);
@@ -106,6 +108,7 @@ std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason
 }
 
 std::vector<task_id> task_pool_core::stop(std::size_t count, const stop_reason& reason) {
+  require_not_forked(*home_);
   std::vector<task_id> ids;
   stop_list to_stop;
   {
@@ -156,6 +159,7 @@ void task_pool_core::forget_group(pool_group& group) noexcept {
 }
 
 void task_pool_core::cancel_group(std::string_view name, const stop_reason& reason) {
+  require_not_forked(*home_);
   std::shared_ptr<pool_group> group;
   stop_list to_stop;
   pool_work work;
@@ -186,6 +190,7 @@ void task_pool_core::cancel_group(std::string_view name, const stop_reason& reas
 }
 
 void task_pool_core::cancel_all(const stop_reason& reason) {
+  require_not_forked(*home_);
   log()(log_level::warning, pool_logger, str_, " cancelling all tasks!");
   stop_everything(reason);
 }

@@ -90,11 +90,13 @@ task_pool_core::counts task_pool_core::counts_now() const noexcept {
 }
 
 task_pool_core::counts task_pool_core::snapshot() const {
+  require_not_forked(*home_);
   const std::scoped_lock lock(mutex_);
   return counts_now();
 }
 
 pool_stats task_pool_core::stats() const {
+  require_not_forked(*home_);
   pool_stats s;
   {
     const std::scoped_lock lock(mutex_);
@@ -117,6 +119,7 @@ pool_stats task_pool_core::stats() const {
 }
 
 void task_pool_core::set_pool_size(std::size_t size) {
+  require_not_forked(*home_);
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
@@ -127,6 +130,7 @@ void task_pool_core::set_pool_size(std::size_t size) {
 }
 
 bool task_pool_core::lock() {
+  require_not_forked(*home_);
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
@@ -140,6 +144,7 @@ bool task_pool_core::lock() {
 }
 
 void task_pool_core::unlock() {
+  require_not_forked(*home_);
   {
     const std::scoped_lock lock(mutex_);
     if (!std::exchange(locked_, false))
@@ -156,6 +161,7 @@ void task_pool_core::check_open() const {
 }
 
 std::optional<group_place> task_pool_core::try_place() {
+  require_not_forked(*home_);
   {
     const std::scoped_lock lock(mutex_);
     check_open();
@@ -257,6 +263,7 @@ std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
 }
 
 std::vector<task_id> task_pool_core::group_ids(std::span<const std::string_view> names) const {
+  require_not_forked(*home_);
   std::vector<task_id> ids;
   const std::scoped_lock lock(mutex_);
   for (const auto name : names) {
@@ -269,6 +276,7 @@ std::vector<task_id> task_pool_core::group_ids(std::span<const std::string_view>
 }
 
 std::vector<task_id> task_pool_core::ids_of(const pool_group& group) const {
+  require_not_forked(*home_);
   std::vector<task_id> ids;
   const std::scoped_lock lock(mutex_);
   group.ids_.for_each([&](task_id id) { ids.push_back(id); });
@@ -276,6 +284,7 @@ std::vector<task_id> task_pool_core::ids_of(const pool_group& group) const {
 }
 
 std::exception_ptr task_pool_core::error_of(const pool_group& group) const {
+  require_not_forked(*home_);
   const std::scoped_lock lock(mutex_);
   return group.error_;
 }

@@ -210,7 +210,7 @@ void task_pool_core::start(pool_group& group, pool_work& work) noexcept {
   ++in_use_;
   ++live_;
   ++running_;
-  peak_ = std::max(peak_, running_);
+  peak_ = std::max(peak_, in_use_);
   t.id_ = next_id_++;
   t.state_ = pool_task::state::running;
   insert(t);

@@ -84,6 +84,7 @@ void task_pool_core::tell_group(pool_group& group, pool_work& work) noexcept {
 }
 
 bool task_pool_core::wait(pool_waiter& w) {
+  require_not_forked(*home_);
   const pool_task* const caller = task_of(w.scope());
   const bool flushes = w.what == pool_waiter::kind::flushed;
   pool_work work;
@@ -117,6 +118,7 @@ bool task_pool_core::withdraw(pool_waiter& w) noexcept {
 }
 
 bool task_pool_core::wait(group_waiter& w) {
+  require_not_forked(*home_);
   const pool_task* const caller = task_of(w.scope());
   if (w.what == group_waiter::kind::done && caller != nullptr && caller->group_ == w.group)
     throw_error(errc::would_deadlock,
@@ -134,6 +136,7 @@ bool task_pool_core::withdraw(group_waiter& w) noexcept {
 }
 
 bool task_pool_core::wait(place_waiter& w) {
+  require_not_forked(*home_);
   const std::scoped_lock lock(mutex_);
   check_open();
   if (places_ < settings_.max_waiting_groups && place_waiters_.empty()) {
@@ -156,6 +159,7 @@ const pool_task* task_pool_core::task_of(task_scope& scope) const noexcept {
 }
 
 void task_pool_core::require_locked() const {
+  require_not_forked(*home_);
   const std::scoped_lock lock(mutex_);
   if (!locked_)
     throw pool_still_unlocked();

@@ -393,4 +393,9 @@ bool is_forked(const scheduler& target) noexcept {
   return target.forked();
 }
 
+void require_not_forked(const scheduler& target) {
+  if (target.forked())
+    throw_forked();
+}
+
 } // namespace weir::detail

@@ -172,6 +172,56 @@ TEST_CASE("in a forked child every call fails by name and no destructor hangs", 
   }
 }
 
+TEST_CASE("pools of groups, scaling and blocking threads refuse a forked child", "[fork]") {
+  auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 2});
+  auto groups = std::make_unique<weir::task_pool>(*rt, 1);
+  auto fixed = std::make_unique<weir::fixed_pool<>>(*rt, weir::fixed_pool_options{.size = 1});
+  auto scaled = std::make_unique<weir::autoscale_pool<>>(*rt);
+  auto threads = std::make_unique<weir::blocking_executor>();
+  test::gate door;
+  auto group = groups->apply([&] { door.pass(); });
+  auto locked = std::make_optional(groups->scoped_lock());
+  const int code = in_child([&](steps& all) {
+    all.check(forked([&] { (void)groups->apply([] {}); }));
+    all.check(forked([&] { (void)groups->map([](int) {}, std::vector{1}); }));
+    all.check(forked([&] { (void)groups->try_admit(); }));
+    all.check(forked([&] { (void)groups->stats(); }));
+    all.check(forked([&] { (void)groups->num_running(); })); // 5
+    all.check(forked([&] { (void)groups->get_group_ids("x"); }));
+    all.check(forked([&] { groups->set_pool_size(2U); }));
+    all.check(forked([&] { groups->lock(); }));
+    all.check(forked([&] { groups->unlock(); }));
+    all.check(forked([&] { groups->cancel(0); })); // 10
+    all.check(forked([&] { (void)groups->try_cancel(0); }));
+    all.check(forked([&] { groups->cancel_group("x"); }));
+    all.check(forked([&] { groups->cancel_all(); }));
+    all.check(forked([&] { (void)group.ids(); }));
+    all.check(forked([&] { (void)group.error(); })); // 15
+    all.check(forked([&] { fixed->start(); }));
+    all.check(forked([&] { (void)fixed->scale(1); }));
+    all.check(forked([&] { scaled->start(); }));
+    all.check(forked([&] { (void)scaled->scale(1); }));
+    all.check(forked([&] { (void)scaled->step_now(); })); // 20
+    all.check(forked([&] { threads->post([] {}); }));
+    all.check(forked([&] { threads->close(); }));
+    all.check(forked([&] { (void)threads->stats(); }));
+    weir::runtime own({.workers = 1});
+    all.check(forked([&] { (void)own.block_on(groups->gather()); }));
+    all.check(forked([&] { (void)own.block_on(groups->until_closed()); })); // 25
+    locked.reset();
+    groups.reset();
+    fixed.reset();
+    scaled.reset();
+    threads.reset();
+    rt.reset();
+  });
+  CHECK(code == fine);
+  door.open();
+  locked.reset();
+  rt->drain();
+  CHECK(groups->stats().finished == 1);
+}
+
 TEST_CASE("a manual clock is not moved in a forked child", "[fork]") {
   weir::manual_clock clock(weir::manual_clock::moves::by_hand);
   weir::runtime rt{{.workers = 2, .clock = &clock}};

@@ -174,7 +174,7 @@ class blocking_executor {
   ///
   /// An exception goes to `on_unhandled_exception`. Throws `errc::pool_closed` after `close()`,
   /// `errc::queue_full`, `errc::empty_callable`, `errc::thread_start_failed` if there is no thread
-  /// and none can be started, `std::bad_alloc`, and what moving `f` throws.
+  /// and none can be started, `errc::forked`, `std::bad_alloc`, and what moving `f` throws.
   template <class F>
     requires std::invocable<std::decay_t<F>> && std::constructible_from<std::decay_t<F>, F>
   void post(F&& f) {
@@ -202,8 +202,8 @@ class blocking_executor {
   /// task goes on at once, by `task_cancelled`. One that runs goes on until it ends, as it may use
   /// what the task owns; the task then gets its value or exception as if it had not been stopped.
   ///
-  /// Awaiting throws `errc::pool_closed`, `errc::thread_start_failed` as `post`, and
-  /// `task_cancelled`; `errc::empty_callable` comes from this call.
+  /// Awaiting throws `errc::pool_closed`, `errc::thread_start_failed`, `errc::forked` as `post`,
+  /// and `task_cancelled`; `errc::empty_callable` comes from this call.
   template <class F, class... Args>
     requires submittable<F, Args...>
   auto run(F&& f, Args&&... args) {
@@ -215,10 +215,12 @@ class blocking_executor {
         core_, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  /// Refuses calls from now on; what was accepted still runs. May be called again.
-  void close() noexcept { core_->close(); }
+  /// Refuses calls from now on; what was accepted still runs. May be called again. Throws
+  /// `errc::forked`.
+  void close() { core_->close(); }
 
-  [[nodiscard]] blocking_executor_stats stats() const noexcept { return core_->stats(); }
+  /// Figures of one moment. Throws `errc::forked`. Takes a mutex for a few instructions.
+  [[nodiscard]] blocking_executor_stats stats() const { return core_->stats(); }
 
  private:
   static WEIR_API std::shared_ptr<detail::blocking_core>

@@ -287,7 +287,7 @@ inline constexpr bool all_void = (std::is_void_v<std::invoke_result_t<Fs>> && ..
 ///
 /// Costs a few plain instructions more than the two calls unless `g` is stolen: no allocation, no
 /// atomic read-modify-write, no indirect call. The first fork of a region is offered to the other
-/// workers, which takes two exchanges and, if all of them sleep, a system call.
+/// workers, which takes two exchanges and, if one of them sleeps and none searches, a system call.
 template <std::invocable F, std::invocable G>
 [[gnu::always_inline]] inline auto fork_join(F&& f, G&& g) {
   if constexpr (detail::all_void<F, G>)

@@ -31,7 +31,7 @@ class fork_scope {
 
   /// Lets `f()` run beside the caller and its other children; its result is dropped. Called by the
   /// scope's own thread, while no fork of an inner scope or `fork_join` and no loop is open; by
-  /// others, or if more than 960 forks are open, `f` runs here and now.
+  /// others, or if 960 forks are open, `f` runs here and now.
   ///
   /// `f` is copied or moved into memory from a per-thread cache. If stop was requested of the
   /// running task, throws `task_cancelled`. Throws `std::bad_alloc`, and what copying throws.
@@ -200,10 +200,10 @@ class fork_scope {
 ///
 /// Children may outlive the local variables of `body`: let them refer to what is outside of it.
 ///
-/// The first exception, that of `body` if it throws, is thrown then; others are counted in
-/// `runtime_stats::suppressed_exceptions`. If stop is requested of the running task, children that
-/// have not started do not, and `task_cancelled` is thrown. Waits as `fork_join` does; throws
-/// `errc::not_on_worker` as that.
+/// One exception is thrown then: that of a child that ran where it was forked, else that of `body`,
+/// else that of the newest child. Others are counted in `runtime_stats::suppressed_exceptions`. If
+/// stop is requested of the running task, children that have not started do not, and
+/// `task_cancelled` is thrown. Waits as `fork_join` does; throws `errc::not_on_worker` as that.
 template <class F>
 std::invoke_result_t<F, fork_scope&> with_fork_scope(F&& body) {
   detail::require_forks();

@@ -85,6 +85,9 @@ class block_awaiter : suspension {
 ///
 /// Thread safety: one thread at a time, except `request_stop()`, `done()` and the waits, which may
 /// be called by several while no thread moves, gets or destroys the handle.
+///
+/// An empty handle throws `errc::no_state` for everything but `valid()`. In a forked child
+/// `request_stop()`, and waiting for a task that has not ended, throw `errc::forked`.
 template <class T>
 class [[nodiscard(
     "dropping the handle gives up the result; use post() for fire and forget")]] handle {

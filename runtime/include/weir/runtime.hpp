@@ -125,8 +125,9 @@ class WEIR_API runtime {
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  /// `stop()`, then joins the workers. On a worker of this runtime it does not wait: the workers
-  /// leave by themselves once the running tasks have ended. In a forked child it does nothing.
+  /// `stop()`, then joins the workers. On a worker of this runtime, and on a thread that takes part
+  /// in its forks, it does not wait: the workers leave by themselves once the running tasks have
+  /// ended. In a forked child it does nothing.
   ~runtime();
 
   /// Runs `f()` on some worker; its result is dropped.
@@ -198,7 +199,9 @@ class WEIR_API runtime {
   }
 
   /// Posts every callable of a range, all or none, with one wake-up decision. They are moved from
-  /// an rvalue container and copied from anything else. Throws as `post`.
+  /// an rvalue container and copied from anything else. Throws as `post`; but of an rvalue
+  /// container, callables before an empty one, or before one whose move throws, have been moved
+  /// from then.
   template <std::ranges::input_range Range>
     requires std::invocable<std::decay_t<std::ranges::range_reference_t<Range>>>
   void post_bulk(Range&& callables) {
@@ -275,7 +278,7 @@ class WEIR_API runtime {
   }
 
   /// Runs a task or other awaitable on a worker and blocks the calling thread for its result.
-  /// Throws what it throws; `errc::would_deadlock` on a worker thread of any runtime.
+  /// Throws what it throws; `errc::would_deadlock` on a worker thread of any runtime; as `spawn`.
   template <class T>
   T block_on(task<T> t) {
     require_blockable();
@@ -302,7 +305,7 @@ class WEIR_API runtime {
   /// waits until all of it has ended.
   ///
   /// Throws `errc::would_deadlock` on a worker of this runtime, where `request_drain()` is meant,
-  /// and `errc::forked`.
+  /// and inside of `fork_join(rt, ...)` and the like on another thread; `errc::forked`.
   void drain();
 
   /// As `drain()`, but waits no longer than until `deadline` of the steady clock.
@@ -321,7 +324,8 @@ class WEIR_API runtime {
   std::uint64_t stop(std::chrono::steady_clock::time_point deadline);
   std::uint64_t stop(std::chrono::nanoseconds longest);
 
-  /// What `drain()` and `stop()` do, without waiting: from any thread, a worker too.
+  /// What `drain()` and `stop()` do, without waiting: from any thread, a worker too. Throw
+  /// `errc::forked`.
   void request_drain();
   void request_stop();
 
@@ -333,7 +337,8 @@ class WEIR_API runtime {
   ///
   /// Throws `errc::invalid_option`; `errc::stopped` after `stop()` or `drain()` was called; if a
   /// thread cannot be started, `errc::thread_start_failed`: those that were started stay, and
-  /// `workers()` says how many there are now. Takes a lock and joins threads that have left.
+  /// `workers()` says how many there are now; `errc::forked`; `errc::would_deadlock` in a
+  /// destructor of a worker's thread-local object. Takes a lock and joins threads that have left.
   void resize(std::size_t workers);
 
   /// How many workers there are to be: the option, or what `resize()` or the load has made of it.
@@ -348,7 +353,7 @@ class WEIR_API runtime {
   /// The time of the runtime's clock.
   [[nodiscard]] clock_source::time_point now() const noexcept;
 
-  /// A snapshot of the counters. Allocates; does not disturb the workers.
+  /// A snapshot of the counters. Allocates; does not disturb the workers. Throws `errc::forked`.
   [[nodiscard]] runtime_stats stats() const;
 
   /// For pools and the like: the engine of this runtime.

@@ -85,8 +85,9 @@ struct runtime_stats {
   std::uint64_t stand_ins = 0;
   /// Calls of `weir::blocking` that found everybody busy and `max_blocking` reached.
   std::uint64_t blocking_refused = 0;
-  /// Exceptions that gave way to an earlier one: of further children of a `when_all` or a task
-  /// group that has failed already, and of those that a `when_any` did not need.
+  /// Exceptions that gave way to an earlier one: of further children of a `when_all`, `join`,
+  /// `as_completed` or task group that has failed already, of further forks of functions, of
+  /// further tasks of a `flush` or `gather`, and those that a `when_any` did not need.
   std::uint64_t suppressed_exceptions = 0;
 };
 

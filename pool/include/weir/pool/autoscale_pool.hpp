@@ -76,6 +76,7 @@ class autoscale_pool : public detail::queued_pool<Queue> {
 
   /// As `fixed_pool::start`, with `min_size` slots; the first step comes after one interval.
   void start() {
+    this->require_not_forked();
     this->engine().open(min_size());
     scaler_->start();
   }
@@ -85,6 +86,7 @@ class autoscale_pool : public detail::queued_pool<Queue> {
 
   /// As `fixed_pool::scale`, within `min_size` and `max_size`.
   detail::immediate<std::ptrdiff_t> scale(std::ptrdiff_t number, removal how = removal::soft) {
+    this->require_not_forked();
     this->require_not_closed();
     return detail::immediate<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(
         this->engine().scale(number, min_size(), max_size(), how == removal::hard)));
@@ -95,7 +97,10 @@ class autoscale_pool : public detail::queued_pool<Queue> {
 
   /// Takes one step at once, on this thread. \return by how much the limit has changed; 0 also if a
   /// step is being taken on another thread just now.
-  std::ptrdiff_t step_now() { return scaler_->step(); }
+  std::ptrdiff_t step_now() {
+    this->require_not_forked();
+    return scaler_->step();
+  }
 
   /// As of `fixed_pool`; the steps end. On a pool that was not started, or is closed, they do
   /// nothing more.

@@ -86,14 +86,19 @@ class fixed_pool : public detail::queued_pool<Queue> {
   ~fixed_pool() = default;
 
   /// Opens a pool that was not started or has been closed, with at least `options.size` slots; ends
-  /// a pause. Otherwise does nothing. Throws `errc::pool_closed` while the pool is still closing.
-  void start() { this->engine().open(size_); }
+  /// a pause. Otherwise does nothing. Throws `errc::pool_closed` while the pool is still closing,
+  /// `errc::forked`.
+  void start() {
+    this->require_not_forked();
+    this->engine().open(size_);
+  }
 
   /// Adds `number` to the limit, but not below 0. \return the new limit, which may be awaited.
   ///
   /// More slots start tasks at once. Fewer take effect when running tasks end, whatever waits;
-  /// hard, as many tasks as needed are asked to stop. Throws `pool_is_closed`.
+  /// hard, as many tasks as needed are asked to stop. Throws `pool_is_closed`, `errc::forked`.
   detail::immediate<std::ptrdiff_t> scale(std::ptrdiff_t number, removal how = removal::soft) {
+    this->require_not_forked();
     this->require_not_closed();
     return detail::immediate<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(
         this->engine().scale(number, 0, size_limit, how == removal::hard)));
@@ -106,7 +111,7 @@ class fixed_pool : public detail::queued_pool<Queue> {
   /// tasks that were waiting for room included, or when a time is over. A pool without slots
   /// cancels what waits. May be called again; stop of the awaiting task ends only the wait.
   /// Awaiting it in a task of this pool throws `errc::would_deadlock`: the task would wait for
-  /// itself.
+  /// itself. Throws `errc::forked`.
   [[nodiscard(
       "the pool is closed now; await this to wait for what it has accepted")]] task<close_report>
   close(close_options options = {}) {

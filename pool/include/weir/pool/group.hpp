@@ -164,7 +164,7 @@ class group {
 
   /// Waits until all tasks have ended, callbacks included, and gives their outcomes in the order of
   /// the arguments; those that never started are `cancelled()`, arguments that were never read are
-  /// missing. Taken once.
+  /// missing. Taken once. Throws `errc::would_deadlock` in a task of this group.
   [[nodiscard]] task<std::vector<outcome<T>>> results() const { return all(core_, state_); }
   [[nodiscard]] auto operator co_await() const { return all_awaiter(all(core_, state_)); }
 

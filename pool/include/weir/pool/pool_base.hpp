@@ -35,6 +35,7 @@ namespace weir {
 ///
 /// Thread safety: every member may be called from any thread, except the destructor. Each takes a
 /// mutex for a few instructions; callbacks, log lines and copies of arguments never run under it.
+/// In a forked child all throw `errc::forked`.
 class WEIR_API pool_base {
  public:
   pool_base(const pool_base&) = delete;
@@ -134,7 +135,8 @@ class WEIR_API pool_base {
   void cancel_all(const stop_reason& reason = {}) { core_->cancel_all(reason); }
 
   /// Waits for tasks that have ended but for their callbacks, and forgets what has ended: ids and
-  /// groups become unknown, `num_ended()` 0. Exceptions are thrown after that.
+  /// groups become unknown, `num_ended()` 0. Exceptions are thrown after that. Throws
+  /// `errc::would_deadlock` in a task of this pool whose callback runs.
   [[nodiscard]] task<flush_report> flush(std::optional<on_exception> what = {}) {
     return flush_of(core_, what.value_or(core_->settings().exceptions));
   }
@@ -144,7 +146,8 @@ class WEIR_API pool_base {
     return gather_of(core_, what.value_or(core_->settings().exceptions), false);
   }
   /// Locks the pool, waits until everything accepted has ended and closes it for good. May be
-  /// called again, also if its caller was cancelled, which does nothing to the tasks.
+  /// called again, also if its caller was cancelled, which does nothing to the tasks. Throws
+  /// `errc::would_deadlock` in a task of this pool.
   [[nodiscard]] task<gather_report> gather_and_close(std::optional<on_exception> what = {}) {
     return gather_of(core_, what.value_or(core_->settings().exceptions), true);
   }

@@ -23,7 +23,7 @@ class [[nodiscard("the pool is unlocked when this is destroyed")]] pool_lock {
     return *this;
   }
   ~pool_lock() {
-    if (core_ != nullptr)
+    if (core_ != nullptr && !detail::is_forked(core_->home()))
       core_->unlock();
   }
 

@@ -46,7 +46,7 @@ class simple_task_pool : public pool_base {
   using value_type = submit_result_t<callable, Args...>;
 
   /// Logs "<name> initialized". When the runtime has ended, the pool refuses tasks. Throws
-  /// `errc::empty_callable`, and what copying throws.
+  /// `errc::empty_callable`, `invalid_pool_option`, and what copying throws.
   simple_task_pool(runtime& on, F f, std::tuple<Args...> args = {},
                    simple_task_pool_options options = {})
       : pool_base(on, "SimpleTaskPool", split(options, f)), name_(detail::name_of_callable(f)),

@@ -42,6 +42,7 @@ namespace weir {
 class WEIR_API task_pool : public pool_base {
  public:
   /// Logs "<name> initialized". When the runtime has ended, the pool refuses tasks.
+  /// Throws `invalid_pool_option` for limits that are none.
   explicit task_pool(runtime& on, task_pool_options options = {})
       : pool_base(on, "TaskPool", settings_of(std::move(options))) {}
   /// For sizes that may be negative: throws `invalid_pool_option`.
@@ -53,9 +54,10 @@ class WEIR_API task_pool : public pool_base {
   /// Starts `options.num` tasks `f(args...)`.
   ///
   /// Throws `pool_is_closed`, `pool_is_locked`, `pool_is_full`, `task_group_already_exists`,
-  /// `errc::stopped`, `errc::empty_callable`, `std::bad_alloc` if there is no memory for the group
-  /// or its first task, and what copying throws. (Without memory for a later task the group ends
-  /// early, which `gather` reports.)
+  /// `invalid_pool_option` for several tasks or `retry` of what cannot be copied, and for a `retry`
+  /// that is none; `errc::stopped`, `errc::forked`, `errc::empty_callable`, `std::bad_alloc` if
+  /// there is no memory for the group or its first task, and what copying throws. (Without memory
+  /// for a later task the group ends early, which `gather` reports.)
   template <class F, class... Args>
     requires submittable<detail::without_name_t<F>, Args...>
   group<submit_result_t<detail::without_name_t<F>, Args...>>

@@ -14,8 +14,9 @@
 /// F1  Forks are joined in reverse order by the thread that forked them, and whatever runs other
 ///     code on top leaves `top` as it found it.
 /// F2  Only the owner moves `split` or lowers `tail`, and it changes the version with it. A thief
-///     raises `tail` by one. All of it is one exchange of the word: so what a thief has read of a
-///     slot before its exchange is what was public there, and each fork has one taker.
+///     raises `tail` by one. All of it is one exchange of the word (or the owner's store, while
+///     nothing is public): so what a thief has read of a slot before its exchange is what was
+///     public there, and each fork has one taker.
 /// F3  If nothing is public, `guard` is 0, or somebody is about to make it so: the owner's next
 ///     fork is published. If forks are private meanwhile, `floor` is the top of memory, and the
 ///     owner's next join publishes those that are older.

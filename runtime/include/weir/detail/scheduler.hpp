@@ -164,5 +164,7 @@ WEIR_API sink_ref sink_of(scheduler& target) noexcept;
 
 /// Whether this process was forked from the one that made the runtime: its workers are not here.
 [[nodiscard]] WEIR_API bool is_forked(const scheduler& target) noexcept;
+/// Throws `errc::forked` then: locks may be held by threads that are not here.
+WEIR_API void require_not_forked(const scheduler& target);
 
 } // namespace weir::detail

@@ -250,10 +250,7 @@ class queued_pool {
     if (how == removal::hard)
       engine_->stop_running();
   }
-  void require_not_forked() const {
-    if (is_forked(engine_->home()))
-      throw_forked();
-  }
+  void require_not_forked() const { detail::require_not_forked(engine_->home()); }
   void require_not_closed() const {
     if (engine_->closing())
       throw pool_is_closed();
