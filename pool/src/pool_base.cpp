@@ -61,20 +61,6 @@ pool_base::~pool_base() {
     detail::task_pool_core::keep_until_idle(std::move(core_));
 }
 
-detail::task_pool_settings pool_base::settings_of(task_pool_options options) {
-  detail::task_pool_settings settings;
-  if (options.max_waiting_groups == 0)
-    throw invalid_pool_option("max_waiting_groups must be at least 1");
-  settings.pool_size = options.pool_size;
-  settings.max_waiting_groups = options.max_waiting_groups;
-  settings.name = std::move(options.name);
-  settings.log = std::move(options.log);
-  settings.history = options.history;
-  settings.exceptions = options.exceptions;
-  settings.callback_timeout = options.callback_timeout;
-  return settings;
-}
-
 std::size_t pool_base::room() const {
   const auto now = core_->snapshot();
   return now.pool_size - std::min(now.pool_size, now.in_use);

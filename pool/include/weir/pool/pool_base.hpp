@@ -169,7 +169,21 @@ class WEIR_API pool_base {
   /// on until all has ended.
   ~pool_base();
 
-  static detail::task_pool_settings settings_of(task_pool_options options);
+  /// What the options of all kinds of pools have in common, moved out of them.
+  template <class Options>
+  static detail::task_pool_settings settings_of(Options& options) {
+    if (options.max_waiting_groups == 0)
+      throw invalid_pool_option("max_waiting_groups must be at least 1");
+    detail::task_pool_settings settings;
+    settings.pool_size = options.pool_size;
+    settings.max_waiting_groups = options.max_waiting_groups;
+    settings.name = std::move(options.name);
+    settings.log = std::move(options.log);
+    settings.history = options.history;
+    settings.exceptions = options.exceptions;
+    settings.callback_timeout = options.callback_timeout;
+    return settings;
+  }
 
   template <std::signed_integral Size>
   static std::size_t checked_size(Size size) {

@@ -102,15 +102,7 @@ class simple_task_pool : public pool_base {
   static detail::task_pool_settings split(simple_task_pool_options& options, const F& f) {
     if constexpr (!detail::is_named<F>)
       detail::require_callable(f);
-    task_pool_options common;
-    common.pool_size = options.pool_size;
-    common.max_waiting_groups = options.max_waiting_groups;
-    common.name = std::move(options.name);
-    common.log = std::move(options.log);
-    common.history = options.history;
-    common.exceptions = options.exceptions;
-    common.callback_timeout = options.callback_timeout;
-    return settings_of(std::move(common));
+    return settings_of(options);
   }
 
   const std::string name_;

@@ -44,7 +44,7 @@ class WEIR_API task_pool : public pool_base {
   /// Logs "<name> initialized". When the runtime has ended, the pool refuses tasks.
   /// Throws `invalid_pool_option` for limits that are none.
   explicit task_pool(runtime& on, task_pool_options options = {})
-      : pool_base(on, "TaskPool", settings_of(std::move(options))) {}
+      : pool_base(on, "TaskPool", settings_of(options)) {}
   /// For sizes that may be negative: throws `invalid_pool_option`.
   template <std::signed_integral Size>
   task_pool(runtime& on, Size pool_size)
