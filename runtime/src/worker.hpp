@@ -120,6 +120,12 @@ class worker {
     [[nodiscard]] explicit operator bool() const noexcept { return work != nullptr; }
   };
 
+  /// A worker whose next slot holds a job, and how many jobs it had run when a thief saw that.
+  struct watched_next {
+    std::size_t worker = 0;
+    std::uint64_t ran = UINT64_MAX;
+  };
+
   /// Every beat-th job comes from the injector and the one after it from the deque's old end, so
   /// that neither starves behind newer work (docs/scheduler.md, fairness). A prime, so that it does
   /// not fall in step with a program's own rhythm.
@@ -163,6 +169,9 @@ class worker {
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
+  /// The next slot of a worker that has finished no job since this search saw the slot taken
+  /// before: a coroutine woken by one that is about to wait is best run where both are warm.
+  [[nodiscard]] found steal_next(watched_next& watched) noexcept;
   [[nodiscard]] found steal_fork_of(fork_stack& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;

@@ -253,7 +253,21 @@ worker::found worker::steal_from(worker& victim) noexcept {
     bump(counters_.stolen);
     return {&stolen_, {}};
   }
-  if (victim.next_.load(std::memory_order_relaxed) != nullptr) {
+  return {};
+}
+
+worker::found worker::steal_next(watched_next& watched) noexcept {
+  const std::size_t count = owner_.workers().slots();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t at = (watched.worker + i) % count;
+    worker& victim = owner_.workers().at(at);
+    if (at == index_ || victim.next_.load(std::memory_order_relaxed) == nullptr)
+      continue;
+    const auto ran = victim.counters_.run.load(std::memory_order_relaxed); // a hint
+    if (watched.worker != at || watched.ran != ran) {
+      watched = {at, ran};
+      return {};
+    }
     // Acquire: pairs with push_next.
     if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
       bump(counters_.stolen);
@@ -347,6 +361,9 @@ worker::found worker::steal() noexcept {
 worker::found worker::search() noexcept {
   const bool spins = owner_.options().spin.count() != 0;
   const auto begin = spins ? sync::now() : sync::time_point();
+  watched_next watched;
+  // Each round reads lines that other workers write: often at first, then less often.
+  int pauses = 4;
   for (;;) {
     for (int round = 0; round < 8; ++round) {
       if (auto f = take_injected())
@@ -355,8 +372,13 @@ worker::found worker::search() noexcept {
         return f;
       if (auto f = steal())
         return f;
-      sync::relax(4);
+      if (round % 4 == 3) {
+        if (auto f = steal_next(watched))
+          return f;
+      }
+      sync::relax(pauses);
     }
+    pauses = 32;
     if (!spins || owner_.current_state() != scheduler::state::open)
       return {};
     if (sync::now() - begin >= spin_) {

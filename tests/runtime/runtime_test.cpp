@@ -263,6 +263,28 @@ TEST_CASE("single submissions to sleeping workers always wake one", "[runtime]")
   }
 }
 
+TEST_CASE("a coroutine runs elsewhere when what woke it goes on", "[runtime]") {
+  // It is in the next slot of a worker that waits for it: a thief must see that no job ends there.
+  for (const std::size_t workers : {2U, 16U}) {
+    for (const auto spin : {0ns, 20'000ns}) {
+      weir::runtime rt{{.workers = workers, .spin = spin}};
+      for (int round = 0; round < test::rounds(300); ++round) {
+        weir::event wake;
+        std::atomic<bool> ran{false};
+        auto sleeper = rt.spawn([](weir::event& woken, std::atomic<bool>& done) -> weir::task<> {
+          co_await woken.wait();
+          done = true;
+        }(wake, ran));
+        rt.submit([&] {
+            wake.set();
+            test::eventually([&] { return ran.load(); });
+          }).get();
+        sleeper.get();
+      }
+    }
+  }
+}
+
 TEST_CASE("a worker never keeps tasks that an idle worker could run", "[runtime]") {
   // One task blocks the worker that took a whole batch; the others must run all the same. Each may
   // be waiting in the batch ring, in the deque or in the next slot of the blocked worker.
