@@ -43,18 +43,18 @@ void child::finish(thread_state& thread, bool started) noexcept {
   thread.current = nullptr; // whoever goes on sets it
   scope_->end_visit(thread);
   join& owner = *owner_;
-  owner.child_ended(*this, settle(started), thread);
-  owner.leave(thread);
+  if (owner.child_ended(*this, settle(started), thread))
+    owner.leave(thread);
 }
 
-job* join::left() noexcept {
+job* join::left(std::uint64_t count) noexcept {
   // Acquire-release: the last one, and by it the parent, sees what all others have done.
-  return pending_.fetch_sub(1, std::memory_order_acq_rel) == 1 ? complete() : nullptr;
+  return pending_.fetch_sub(count, std::memory_order_acq_rel) == count ? complete() : nullptr;
 }
 
-void join::leave(thread_state& thread) noexcept {
+void join::leave(thread_state& thread, std::uint64_t count) noexcept {
   scheduler& home = scope().home(); // afterwards it may be gone
-  if (job* const resume = left())
+  if (job* const resume = left(count))
     schedule_chained(home, thread, *resume);
 }
 

@@ -21,14 +21,15 @@ void all_join::ended_before(child& which) noexcept {
     failed(which, how);
 }
 
-void all_join::child_ended(child& which, child_end how, thread_state&) noexcept {
+bool all_join::child_ended(child& which, child_end how, thread_state&) noexcept {
   if (how != child_end::value)
     failed(which, how);
+  return true;
 }
 
 any_join::~any_join() = default;
 
-void any_join::child_ended(child& which, child_end how, thread_state&) noexcept {
+bool any_join::child_ended(child& which, child_end how, thread_state&) noexcept {
   child* none = nullptr;
   // Relaxed: read by the parent, which comes after every leave().
   if (winner_.compare_exchange_strong(none, &which, std::memory_order_relaxed)) {
@@ -37,6 +38,7 @@ void any_join::child_ended(child& which, child_end how, thread_state&) noexcept 
   } else if (how == child_end::failed) {
     count_suppressed(scope().root().home());
   }
+  return true;
 }
 
 child& any_join::winner() {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "scheduler.hpp"
+#include "worker.hpp"
+
 #include <weir/task_group.hpp>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -11,13 +13,16 @@ namespace weir {
 using detail::child_end;
 using detail::group_child;
 
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+} // namespace
+
 detail::group_child::~group_child() = default;
 
 task_group::~task_group() {
-  // Acquire: pairs with child_ended, as in collect_ended. Nobody else is left.
-  auto* ended =
-      reinterpret_cast<group_child*>(ended_.load(std::memory_order_acquire) & ~many_ended);
-  destroy(ended);
+  destroy(first_);
 }
 
 bool task_group::open(detail::promise_base& parent) noexcept {
@@ -27,7 +32,7 @@ bool task_group::open(detail::promise_base& parent) noexcept {
 void task_group::run(detail::child& body) noexcept {
   body_ = &body;
   body.attach(*this, scope(), scope().context());
-  enter(1);
+  enter(body_share);
   (void)commit(); // nobody can complete it yet, so that it stays suspended
   detail::child::start(body, detail::this_thread());
 }
@@ -37,20 +42,26 @@ void task_group::start(group_child* fresh) {
   require_open();
   owned->require_startable();
   owned->attach(*this, scope(), detail::current_context(detail::this_thread()));
+  group_child* ended = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     if (!stopped_) {
-      enter(1);
-      ++size_;
+      if (body_ended_)
+        enter(1);
+      // Relaxed, as all of these two: the mutex orders them, and else they are hints.
+      started_.store(started_.load(relaxed) + 1, relaxed);
+      listed_.store(listed_.load(relaxed) + 1, relaxed);
       fresh->next_ = first_;
-      fresh->link_ = &first_;
-      if (first_ != nullptr)
-        first_->link_ = &fresh->next_;
+      if (looks_at_ == &first_)
+        looks_at_ = &fresh->next_;
       first_ = owned.release();
+      if (waiting_blocks() >= some_wait)
+        ended = collect_ended(few);
     }
   }
   if (owned == nullptr)
     detail::schedule_fork(scope().home(), detail::this_thread(), *fresh);
+  destroy(ended);
 }
 
 void task_group::require_open() const {
@@ -65,28 +76,20 @@ bool task_group::request_stop(const stop_reason& reason) {
 }
 
 bool task_group::stop_children(const stop_reason& reason) noexcept {
+  group_child* first = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     if (stopped_)
       return false;
     stopped_ = true;
+    first = first_;
   }
-  // From here on nothing is entered. The children live until they have been dealt with here, and
-  // the group as long as the caller is one of it or withdraws it (J2, J3).
+  // From here on nothing is entered, and what is there stays: the group lives as long as the caller
+  // is one of it or withdraws it (J2, J3).
   (void)body_->scope().request_stop(reason);
-  std::unique_lock lock(mutex_);
-  while (group_child* const c = first_) {
-    unlink(*c);
-    c->being_stopped_ = true;
-    lock.unlock();
-    (void)c->scope().request_stop(reason);
-    lock.lock();
-    c->being_stopped_ = false;
-    if (c->ended_) {
-      lock.unlock();
-      delete c;
-      lock.lock();
-    }
+  for (group_child* c = first; c != nullptr; c = c->next_) {
+    if (!c->ended_.load(relaxed)) // a hint: not needed of those
+      (void)c->scope().request_stop(reason);
   }
   return true;
 }
@@ -97,72 +100,106 @@ bool task_group::stop_requested() const noexcept {
 }
 
 std::size_t task_group::size() const noexcept {
-  std::size_t left = 0;
-  group_child* ended = nullptr;
-  {
-    const std::scoped_lock lock(mutex_);
-    ended = collect_ended();
-    left = size_;
+  if (body_ == nullptr)
+    return 0;
+  const detail::crew& workers = scope().home().workers();
+  // Looked at in this order nobody is counted as ended twice, or before it has been started. Once
+  // more if some were handed in meanwhile, which may not have been seen at either place.
+  for (int attempt = 1;; ++attempt) {
+    // Acquire, as the one below: pairs with hand_in. Who has seen those as handed in sees that they
+    // are not on the worker any more; who has seen that sees them as handed in below.
+    const auto handed_in = ended_.load(std::memory_order_acquire);
+    auto ended = handed_in;
+    for (std::size_t i = 0; i < workers.slots(); ++i)
+      ended += workers.at(i).group_ends().count_of(*this);
+    const bool same = ended_.load(std::memory_order_acquire) == handed_in;
+    if (same || attempt == 4) {
+      const std::scoped_lock lock(mutex_);
+      return static_cast<std::size_t>(started_.load(relaxed) - ended);
+    }
   }
-  destroy(ended);
-  return left;
 }
 
-group_child* task_group::collect_ended() const noexcept {
-  // Acquire: pairs with child_ended; what the children have left is seen.
-  const auto word = ended_.exchange(0, std::memory_order_acquire);
-  group_child* unused = nullptr;
-  for (auto* at = reinterpret_cast<group_child*>(word & ~many_ended); at != nullptr;) {
-    group_child& c = *std::exchange(at, at->next_ended_);
-    --size_;
-    if (c.link_ != nullptr)
-      unlink(c);
-    if (c.being_stopped_)
-      c.ended_ = true; // whoever stops it destroys it
-    else
-      c.next_ended_ = std::exchange(unused, &c);
+std::uint64_t task_group::waiting_blocks() const noexcept {
+  const auto live = started_.load(relaxed) - ended_.load(relaxed);
+  const auto listed = listed_.load(relaxed);
+  return listed > live ? listed - live : 0;
+}
+
+void task_group::collect_if_many() noexcept {
+  const auto waiting = waiting_blocks();
+  if (waiting < many_wait || waiting < listed_.load(relaxed) / 2)
+    return;
+  group_child* ended = nullptr;
+  {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock && !stopped_)
+      ended = collect_ended(more);
   }
+  destroy(ended);
+}
+
+group_child* task_group::collect_ended(std::uint64_t looked_at) noexcept {
+  group_child* unused = nullptr;
+  auto listed = listed_.load(relaxed);
+  for (; looked_at != 0 && listed != 0; --looked_at) {
+    if (*looks_at_ == nullptr)
+      looks_at_ = &first_;
+    group_child& c = **looks_at_;
+    // Acquire: pairs with child_ended, which is done with it.
+    if (c.ended_.load(std::memory_order_acquire)) {
+      *looks_at_ = c.next_;
+      c.next_ = std::exchange(unused, &c);
+      --listed;
+    } else {
+      looks_at_ = &c.next_;
+    }
+  }
+  listed_.store(listed, relaxed);
   return unused;
 }
 
 void task_group::destroy(group_child* ended) noexcept {
   while (ended != nullptr)
-    delete std::exchange(ended, ended->next_ended_);
+    delete std::exchange(ended, ended->next_);
 }
 
-void task_group::unlink(group_child& c) noexcept {
-  *c.link_ = c.next_;
-  if (c.next_ != nullptr)
-    c.next_->link_ = c.link_;
-  c.link_ = nullptr;
-}
-
-void task_group::child_ended(detail::child& which, child_end how, detail::thread_state&) noexcept {
+bool task_group::child_ended(detail::child& which, child_end how,
+                             detail::thread_state& thread) noexcept {
   const bool is_body = &which == body_;
   const bool failed = how == child_end::failed || (is_body && how == child_end::cancelled);
   if (failed && record_failure(which, how) && stops_others_)
     (void)stop_children(reason_or(stop_cause::sibling_failed));
-  if (is_body)
-    return;
+  if (is_body) {
+    body_ended();
+    return true;
+  }
   auto& c = static_cast<group_child&>(which);
   if (how == child_end::failed)
     (void)c.take_error(); // if it was not the first
-  auto seen = ended_.load(std::memory_order_relaxed);
-  std::uintptr_t number = 0;
-  do {
-    c.next_ended_ = reinterpret_cast<group_child*>(seen & ~many_ended);
-    number = std::min((seen & many_ended) + 1, many_ended);
-    // Release: pairs with collect_ended and the destructor. From here on `c` may be gone.
-  } while (!ended_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&c) | number,
-                                         std::memory_order_release, std::memory_order_relaxed));
-  if (number != many_ended)
-    return;
-  group_child* ended = nullptr;
+  (void)detail::context_ref::adopt(std::exchange(c.scope().context(), nullptr));
+  // Release: pairs with collect_ended. From here on `c` may be gone.
+  c.ended_.store(true, std::memory_order_release);
+  // A coroutine may have moved to another runtime.
+  if (thread.home != &scope().home()) {
+    ended_.fetch_add(1, std::memory_order_release); // as in hand_in
+    return true;
+  }
+  detail::ended_children& here = thread.self->group_ends();
+  // At once if nobody else is left, so that the parent goes on next.
+  if (const auto count = here.add(*this, thread); count == many_ended || is_left_by(count))
+    here.hand_in(thread);
+  return false;
+}
+
+void task_group::body_ended() noexcept {
+  std::uint64_t started = 0;
   {
     const std::scoped_lock lock(mutex_);
-    ended = collect_ended();
+    body_ended_ = true;
+    started = started_.load(relaxed);
   }
-  destroy(ended);
+  retract_entry(body_share - 1 - started);
 }
 
 bool task_group::forward_stop(detail::suspension& self) noexcept {
@@ -174,6 +211,46 @@ bool task_group::forward_stop(detail::suspension& self) noexcept {
 void task_group::check_ended() {
   check_failures();
   scope().check_stop();
+}
+
+std::uint32_t detail::ended_children::add(task_group& group, thread_state& thread) noexcept {
+  if (group_.load(std::memory_order_relaxed) != &group) { // own writing, as count_ below
+    if (!empty())
+      hand_in(thread);
+    // Release: pairs with count_of, which then sees no older group's count.
+    group_.store(&group, std::memory_order_release);
+  }
+  const auto count = count_.load(std::memory_order_relaxed) + 1;
+  count_.store(count, std::memory_order_release); // the same
+  return count;
+}
+
+void detail::ended_children::hand_in(thread_state& thread) noexcept {
+  task_group& group = *group_.load(relaxed); // own writing, as the others
+  const auto count = count_.load(relaxed);
+  const auto version = version_.load(relaxed);
+  version_.store(version + 1, relaxed); // ordered by what follows
+  // Release: pairs with task_group::size, which then sees that they are moving, or gone from here.
+  group.ended_.fetch_add(count, std::memory_order_release);
+  // Release: pairs with count_of; whoever sees them gone sees them handed in, and the odd version.
+  count_.store(0, std::memory_order_release);
+  group_.store(nullptr, std::memory_order_release);
+  version_.store(version + 2, std::memory_order_release);
+  group.collect_if_many();
+  group.leave(thread, count);
+}
+
+std::uint32_t detail::ended_children::count_of(const task_group& group) const noexcept {
+  // Acquire, the first three: pair with add and hand_in. If the two belong together, no hand_in has
+  // begun between the looks at the version.
+  const auto version = version_.load(std::memory_order_acquire);
+  const bool here = group_.load(std::memory_order_acquire) == &group;
+  const auto count = count_.load(std::memory_order_acquire);
+  return here && version % 2 == 0 && version_.load(relaxed) == version ? count : 0;
+}
+
+bool detail::ended_children::goes_on_with(const job& next) const noexcept {
+  return child::is_unstarted(next, *group_.load(std::memory_order_relaxed));
 }
 
 } // namespace weir

@@ -24,10 +24,11 @@ bool deadline_join::launch_until(promise_base& parent, child& only,
   return start_children();
 }
 
-void deadline_join::child_ended(child&, child_end how, thread_state& thread) noexcept {
+bool deadline_join::child_ended(child&, child_end how, thread_state& thread) noexcept {
   how_ = how;
   if (armed_ && cancel())
     leave(thread);
+  return true;
 }
 
 job* deadline_join::fire(timer& self, thread_state&) noexcept {

@@ -9,6 +9,7 @@
 #include "ready_deque.hpp"
 #include "timer_queue.hpp"
 
+#include <weir/detail/ended_children.hpp>
 #include <weir/detail/fork_stack.hpp>
 #include <weir/detail/job.hpp>
 #include <weir/detail/sync.hpp>
@@ -73,6 +74,7 @@ class worker {
   [[nodiscard]] sync::time_point::duration asleep_for(sync::time_point now) const noexcept;
 
   [[nodiscard]] fork_stack& forks() noexcept { return forks_; }
+  [[nodiscard]] ended_children& group_ends() noexcept { return group_ends_; }
 
   /// How many times the coroutines of one job may fork until it unwinds if others wait.
   static constexpr std::uint32_t fork_budget = 16'384;
@@ -216,6 +218,7 @@ class worker {
   moodycamel::ConsumerToken consumer_;
   packet stolen_;
   stolen_job stolen_fork_;
+  ended_children group_ends_;
   std::shared_ptr<scheduler> keep_alive_;
   sync::thread os_thread_;
 

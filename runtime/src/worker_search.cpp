@@ -55,6 +55,8 @@ bool worker::work() noexcept {
       execute(f);
       // Not before it has finished what it has left of a loop.
       if (workers.has_surplus() && !forks_.has_rest()) [[unlikely]] {
+        if (!group_ends_.empty())
+          group_ends_.hand_in(*thread_); // J5
         surplus = true;
         break;
       }
@@ -65,6 +67,10 @@ bool worker::work() noexcept {
       if (f)
         continue;
       f = take_rest();
+      if (!f && !group_ends_.empty()) {
+        group_ends_.hand_in(*thread_); // J5; and whoever waited for that is next
+        f = take_local();
+      }
     }
     if (surplus || workers.has_surplus()) {
       hand_over(); // E2; and a search looks at other workers' queues only
@@ -78,6 +84,8 @@ bool worker::work() noexcept {
 
 void worker::execute(found f) noexcept {
   thread_state& thread = *thread_;
+  if (!group_ends_.empty() && !group_ends_.goes_on_with(*f.work)) // J5
+    group_ends_.hand_in(thread);
   thread.discarding = owner_.current_state() >= scheduler::state::stopping;
   thread.chain_budget = chain_length;
   thread.fork_budget = fork_budget;
@@ -85,7 +93,10 @@ void worker::execute(found f) noexcept {
   f.work->run(*f.work, thread);
   if (f.slot)
     f.slot.release();
-  while (job* const chained = std::exchange(thread.chain, nullptr)) {
+  while (thread.chain != nullptr) {
+    if (!group_ends_.empty())
+      group_ends_.hand_in(thread); // J5; chains nothing, because the place is taken
+    job* const chained = std::exchange(thread.chain, nullptr);
     ++jobs;
     chained->run(*chained, thread);
   }

@@ -12,6 +12,7 @@
 #include <support/support.hpp>
 
 using test::allocations;
+using test::deallocations;
 using test::fail_after;
 
 namespace {
@@ -169,6 +170,49 @@ TEST_CASE("when_all and with_timeout of tasks allocate nothing but the tasks' fr
     }
   };
   CHECK(rt.block_on(body::count()) == 0);
+}
+
+TEST_CASE("a task group's children take the memory of those that have ended", "[allocation]") {
+  if (test::sanitized)
+    return; // as above
+  weir::runtime rt{{.workers = 1}};
+  long counted = -1;
+  const auto body = [&counted](weir::task_group& group) -> weir::task<> {
+    for (int i = 0; i < 10'000; ++i) {
+      const long before = allocations;
+      group.submit([] {});
+      counted += allocations - before;
+      while (group.size() != 0)
+        co_await weir::yield();
+      if (i == 1'000)
+        counted = 0; // the cache is warm
+    }
+  };
+  rt.block_on(weir::with_task_group(body));
+  CHECK(counted == 0);
+}
+
+TEST_CASE("a task group frees the memory of ended children while others go on", "[allocation]") {
+  if (test::sanitized)
+    return; // as above
+  // Many more than a thread's cache keeps, so that they are seen to be freed.
+  weir::runtime rt{{.workers = 1}};
+  long kept = 0;
+  const auto body = [&kept](weir::task_group& group) -> weir::task<> {
+    weir::event last;
+    group.submit([&last]() -> weir::task<> { co_await last.wait(); });
+    for (int i = 0; i < 100'000; ++i)
+      group.submit([] {});
+    const long before = deallocations;
+    while (group.size() != 1)
+      co_await weir::yield();
+    kept = 100'000 - (deallocations - before);
+    last.set();
+    while (group.size() != 0)
+      co_await weir::yield();
+  };
+  rt.block_on(weir::with_task_group(body));
+  CHECK(kept < 10'000);
 }
 
 TEST_CASE("submitting to a busy runtime makes no system call", "[allocation]") {

@@ -3,12 +3,14 @@
 #include <weir/weir.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <catch.hpp>
 #include <support/children.hpp>
@@ -48,6 +50,12 @@ TEST_CASE("a group ends when its children have, and gives the body's result", "[
     CHECK(ran == 20);
     const auto empty = [](task_group& group) -> weir::task<std::size_t> { co_return group.size(); };
     CHECK(rt.block_on(weir::with_task_group(empty)) == 0);
+    // Not open yet.
+    const auto asks_first = [&empty](task_group& group) {
+      CHECK(group.size() == 0);
+      return empty(group);
+    };
+    CHECK(rt.block_on(weir::with_task_group(asks_first)) == 0);
   }
 }
 
@@ -77,6 +85,61 @@ TEST_CASE("a group counts its children", "[task_group]") {
     co_return before&& two&& ran == 2;
   };
   CHECK(rt.block_on(weir::with_task_group(body)));
+}
+
+TEST_CASE("a group's size leaves out what has ended before a child that goes on", "[task_group]") {
+  // A worker tells the group of several ends at once; the size must not wait for that.
+  for (const std::size_t workers : {2U, 16U}) {
+    weir::runtime rt{{.workers = workers}};
+    for (int round = 0; round < test::rounds(200); ++round) {
+      std::atomic<bool> go{false};
+      const auto body = [&go, round](task_group& group) -> weir::task<> {
+        for (int i = 0; i < 40; ++i) {
+          group.submit([] {});
+          if (i == round % 40)
+            group.submit([&go] { test::eventually([&go] { return go.load(); }); });
+        }
+        // Sleeping: a worker that always finds something of its own does not steal.
+        while (group.size() != 1)
+          co_await weir::sleep_for(std::chrono::microseconds(10));
+        go = true;
+        while (group.size() != 0)
+          co_await weir::sleep_for(std::chrono::microseconds(10));
+      };
+      rt.block_on(weir::with_task_group(body));
+      CHECK(go);
+    }
+  }
+}
+
+TEST_CASE("children of several groups end in turn on the same workers", "[task_group]") {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    std::atomic<int> ran{0};
+    const auto group_of = [&ran](int children) -> weir::task<> {
+      co_await weir::with_task_group([&ran, children](task_group& group) -> weir::task<> {
+        for (int i = 0; i < children; ++i) {
+          group.submit([&ran] { ++ran; });
+          if (i % 7 == 0)
+            group.spawn(test::count(ran));
+          if (i % 11 == 0)
+            co_await weir::yield();
+        }
+      });
+    };
+    for (int round = 0; round < test::rounds(20); ++round) {
+      ran = 0;
+      std::vector<weir::handle<void>> groups;
+      int expected = 0;
+      for (int i = 0; i < 20; ++i) {
+        groups.push_back(rt.spawn(group_of(i * 5)));
+        expected += i * 5 + (i * 5 + 6) / 7;
+      }
+      for (auto& each : groups)
+        each.get();
+      CHECK(ran == expected);
+    }
+  }
 }
 
 TEST_CASE("submit keeps callables and arguments until their task has ended", "[task_group]") {

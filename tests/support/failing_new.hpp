@@ -11,6 +11,7 @@
 namespace test {
 
 inline std::atomic<long> allocations{0};
+inline std::atomic<long> deallocations{0};
 /// Allocations until one fails; negative: none does.
 inline std::atomic<long> fail_after{-1};
 
@@ -19,6 +20,12 @@ inline void* counted_allocate(std::size_t size) noexcept {
   if (fail_after >= 0 && fail_after.fetch_sub(1) == 0)
     return nullptr;
   return std::malloc(size == 0 ? 1 : size);
+}
+
+inline void counted_free(void* memory) noexcept {
+  if (memory != nullptr)
+    ++deallocations;
+  std::free(memory);
 }
 
 } // namespace test
@@ -40,13 +47,13 @@ TEST_NOINLINE void* operator new(std::size_t size, const std::nothrow_t&) noexce
   return test::counted_allocate(size);
 }
 TEST_NOINLINE void operator delete(void* memory) noexcept {
-  std::free(memory);
+  test::counted_free(memory);
 }
 TEST_NOINLINE void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
+  test::counted_free(memory);
 }
 TEST_NOINLINE void operator delete(void* memory, const std::nothrow_t&) noexcept {
-  std::free(memory);
+  test::counted_free(memory);
 }
 #undef TEST_NOINLINE
 // NOLINTEND(misc-definitions-in-headers)

@@ -76,11 +76,12 @@ class as_completed_awaiter final : all_join {
   void await_resume() { this->check_failures(); }
 
  private:
-  void child_ended(child& which, child_end how, thread_state& thread) noexcept override {
+  bool child_ended(child& which, child_end how, thread_state& thread) noexcept override {
     if (how != child_end::value)
       this->failed(which, how);
     else if (&which != &consumer_)
       ended_.push(which, thread);
+    return true;
   }
 
   static task<> consume(as_completed_awaiter& self) {

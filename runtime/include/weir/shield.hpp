@@ -25,7 +25,7 @@ class single_join : public fixed_join {
   [[nodiscard]] task_child<T>& only_child() noexcept { return child_; }
 
  private:
-  void child_ended(child&, child_end, thread_state&) noexcept override {}
+  bool child_ended(child&, child_end, thread_state&) noexcept override { return true; }
 
   task_child<T> child_;
 };

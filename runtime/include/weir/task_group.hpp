@@ -4,6 +4,7 @@
 #pragma once
 
 #include <weir/detail/child.hpp>
+#include <weir/detail/ended_children.hpp>
 #include <weir/detail/submit.hpp>
 #include <weir/stop_reason.hpp>
 
@@ -27,8 +28,8 @@ class task_group;
 
 namespace detail {
 
-/// A child of a task group, in a control block of its own. Links and marks are the group's. What it
-/// keeps of its user is gone when it has ended; the block itself may stay a little longer.
+/// A child of a task group, in a control block of its own. What it keeps of its user is gone when
+/// it has ended; the block itself may stay a little longer.
 class WEIR_API group_child : public child {
  public:
   ~group_child() override;
@@ -40,12 +41,9 @@ class WEIR_API group_child : public child {
  private:
   friend class weir::task_group;
 
-  alignas(16) group_child* next_ = nullptr; // so that an address has room for a small number
-  group_child** link_ = nullptr;
-  group_child* next_ended_ = nullptr;
-  // Somebody requests stop of it outside the lock, and destroys it if it has ended meanwhile.
-  bool being_stopped_ = false;
-  bool ended_ = false;
+  group_child* next_ = nullptr;
+  // Acquire and release pair: whoever sees it set may destroy the block.
+  sync::atomic<bool> ended_{false};
 };
 
 /// A child that runs a task and drops its result.
@@ -129,8 +127,9 @@ class task_group_awaiter;
 /// until the body and all children have ended.
 ///
 /// Thread safety: every member may be called by the body, by the children, and by what runs under
-/// them, on any thread. Each takes a mutex for a few instructions. The end of a child takes none:
-/// blocks of ended children are collected, and freed some at a time.
+/// them, on any thread. Each takes a mutex for a few instructions. The end of a child takes none,
+/// or only if it is free: blocks of ended children are freed some at a time, by who starts others
+/// or has ended many.
 class WEIR_API task_group : detail::join {
  public:
   /// Runs a task beside the others; its result is dropped. After the group was stopped it does not
@@ -167,10 +166,12 @@ class WEIR_API task_group : detail::join {
   /// Whether stop was requested of the group, by anybody.
   [[nodiscard]] bool stop_requested() const noexcept;
 
-  /// A moment's number of children that have not ended, the body not counted.
+  /// A moment's number of children that have not ended, the body not counted. While others end it
+  /// may count some that just have. Looks at each worker.
   [[nodiscard]] std::size_t size() const noexcept;
 
  private:
+  friend class detail::ended_children;
   template <class, class>
   friend class detail::task_group_awaiter;
 
@@ -187,26 +188,43 @@ class WEIR_API task_group : detail::join {
   void start(detail::group_child* fresh);
   void require_open() const;
   bool stop_children(const stop_reason& reason) noexcept;
-  void child_ended(detail::child& which, detail::child_end how,
+  bool child_ended(detail::child& which, detail::child_end how,
                    detail::thread_state& thread) noexcept override;
+  void body_ended() noexcept;
   static bool forward_stop(detail::suspension& self) noexcept;
-  static void unlink(detail::group_child& c) noexcept;
-  /// Under the mutex: takes the ended children out. \return those to be destroyed outside.
-  [[nodiscard]] detail::group_child* collect_ended() const noexcept;
+  /// Under the mutex: looks at some children. \return those that have ended, to be destroyed
+  /// outside.
+  [[nodiscard]] detail::group_child* collect_ended(std::uint64_t looked_at) noexcept;
+  /// How many children in the list have ended, about.
+  [[nodiscard]] std::uint64_t waiting_blocks() const noexcept;
+  /// After some have ended.
+  void collect_if_many() noexcept;
   static void destroy(detail::group_child* ended) noexcept;
 
-  // So many ended children are collected at once, by the last of them. Fits into what alignment
-  // leaves of an address.
-  static constexpr std::uintptr_t many_ended = 15;
+  // A worker tells of so many ended children at once, at the most.
+  static constexpr std::uint32_t many_ended = 32;
+  // Who starts a child looks at a few others if so many blocks of ended ones wait.
+  static constexpr std::uint64_t some_wait = 32;
+  static constexpr std::uint64_t few = 8;
+  // Whose children end looks at more if so many wait and are half of all.
+  static constexpr std::uint64_t many_wait = 1024;
+  static constexpr std::uint64_t more = 256;
+  // The body counts as so many until it ends, so that what starts before that need not be entered.
+  static constexpr std::uint64_t body_share = std::uint64_t{1} << 62;
 
   const bool stops_others_;
   detail::child* body_ = nullptr;
-  // The newest of the ended children, with their number up to `many_ended` in the lowest bits.
-  mutable detail::sync::atomic<std::uintptr_t> ended_{0};
+  // Those handed in (J5).
+  detail::sync::atomic<std::uint64_t> ended_{0};
   // Guards what follows. No user code runs under it.
   mutable detail::sync::mutex mutex_;
-  detail::group_child* first_ = nullptr; // of those that are not collected and not being stopped
-  mutable std::size_t size_ = 0;         // that are not collected
+  // Nobody changes the list once stopped_ is set.
+  detail::group_child* first_ = nullptr;
+  detail::group_child** looks_at_ = &first_;
+  // Written under the mutex; read without it as hints.
+  detail::sync::atomic<std::uint64_t> listed_{0};
+  detail::sync::atomic<std::uint64_t> started_{0};
+  bool body_ended_ = false;
   bool stopped_ = false;
 };
 

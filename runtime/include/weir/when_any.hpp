@@ -41,7 +41,7 @@ class WEIR_API any_join : public fixed_join {
   [[nodiscard]] child& winner();
 
  private:
-  void child_ended(child& which, child_end how, thread_state& thread) noexcept override;
+  bool child_ended(child& which, child_end how, thread_state& thread) noexcept override;
 
   sync::atomic<child*> winner_{nullptr};
   child_end how_ = child_end::value; // written by the winner, read when the parent goes on

@@ -28,7 +28,7 @@ class WEIR_API deadline_join : public fixed_join, timer, job {
   void check_time();
 
  private:
-  void child_ended(child& which, child_end how, thread_state& thread) noexcept override;
+  bool child_ended(child& which, child_end how, thread_state& thread) noexcept override;
   static job* fire(timer& self, thread_state& thread) noexcept;
   static void run_timed_out(job& self, thread_state& thread) noexcept;
 

@@ -18,7 +18,7 @@ class WEIR_API all_join : public fixed_join {
   void ended_before(child& which) noexcept;
 
  private:
-  void child_ended(child& which, child_end how, thread_state& thread) noexcept override;
+  bool child_ended(child& which, child_end how, thread_state& thread) noexcept override;
 
   const bool stops_others_;
 };

@@ -75,6 +75,11 @@ class WEIR_API child : public job {
   /// How a child has ended that never had a scope.
   [[nodiscard]] child_end how_ended() noexcept { return settle(true); }
 
+  /// Whether `j` is a child of `owner` that has not run yet.
+  [[nodiscard]] static bool is_unstarted(const job& j, const join& owner) noexcept {
+    return j.run == &run_first && static_cast<const child&>(j).owner_ == &owner;
+  }
+
   // Links of lists that the owner keeps.
   child* next = nullptr;
   child* next_ended = nullptr;
@@ -160,19 +165,29 @@ class WEIR_API join : public suspension {
   join(const join&) = delete;
   join& operator=(const join&) = delete;
 
-  /// By whoever has ended or can stop nothing any more (J1). The join may be gone afterwards.
-  void leave(thread_state& thread) noexcept;
+  /// By whoever has ended or can stop nothing any more (J1), or for `count` of them. The join may
+  /// be gone afterwards.
+  void leave(thread_state& thread, std::uint64_t count = 1) noexcept;
   /// As `leave`. \return the job that the caller must run or schedule; mostly null.
-  [[nodiscard]] job* left() noexcept;
+  [[nodiscard]] job* left(std::uint64_t count = 1) noexcept;
 
  protected:
   using suspension::suspension;
   virtual ~join();
 
   /// Counts `count` more who must leave. By somebody who is counted, or before anybody is.
-  void enter(std::uint32_t count) noexcept {
+  void enter(std::uint64_t count) noexcept {
     // Relaxed: whoever brings the count to 0 comes after the caller's own leave.
     pending_.fetch_add(count, std::memory_order_relaxed);
+  }
+  /// Takes back `count` of those who were entered, by somebody who is still counted.
+  void retract_entry(std::uint64_t count) noexcept {
+    pending_.fetch_sub(count, std::memory_order_relaxed); // as in enter
+  }
+
+  /// Whether `count`, for whom the caller leaves, are all that have not left, as far as it sees.
+  [[nodiscard]] bool is_left_by(std::uint64_t count) const noexcept {
+    return pending_.load(std::memory_order_relaxed) == count; // a hint; leaving decides
   }
 
   /// Keeps the first exception and the first cancellation, and counts further exceptions.
@@ -192,10 +207,10 @@ class WEIR_API join : public suspension {
   friend class child;
 
   /// On the thread where `which` has ended, which counts until this returns (J2). It may be
-  /// destroyed here.
-  virtual void child_ended(child& which, child_end how, thread_state& thread) noexcept = 0;
+  /// destroyed here. \return whether it leaves now; if not, the join has it leave later.
+  virtual bool child_ended(child& which, child_end how, thread_state& thread) noexcept = 0;
 
-  sync::atomic<std::uint32_t> pending_{0};
+  sync::atomic<std::uint64_t> pending_{0};
   sync::atomic<bool> has_error_{false};
   sync::atomic<const child*> cancelled_child_{nullptr};
   // Written by who set has_error_, read when the parent goes on.

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Children of a task group that have ended one after the other on a worker, which tells the group
+/// of all of them at once.
+///
+/// J5  A worker hands in what has ended here before it runs anything but another child of the same
+///     group that has not run yet, and before it searches or sleeps. Until then the group waits for
+///     that other child anyway: nothing is held up.
+#pragma once
+
+#include <weir/detail/sync.hpp>
+
+#include <cstdint>
+
+namespace weir {
+class task_group;
+}
+
+namespace weir::detail {
+
+struct job;
+struct thread_state;
+
+class ended_children {
+ public:
+  ended_children() noexcept {}
+  ended_children(const ended_children&) = delete;
+  ended_children& operator=(const ended_children&) = delete;
+
+  // By the worker.
+  [[nodiscard]] bool empty() const noexcept {
+    return group_.load(std::memory_order_relaxed) == nullptr; // own writing
+  }
+  /// Whether `next` may run before hand_in().
+  [[nodiscard]] bool goes_on_with(const job& next) const noexcept;
+  /// One more of `group`. Hands in those of another one. \return how many are here.
+  std::uint32_t add(task_group& group, thread_state& thread) noexcept;
+  /// If it is not empty. The group may be gone afterwards.
+  void hand_in(thread_state& thread) noexcept;
+
+  // By anybody.
+  /// How many of `group` are here; none while they are being handed in.
+  [[nodiscard]] std::uint32_t count_of(const task_group& group) const noexcept;
+
+ private:
+  sync::atomic<task_group*> group_{nullptr};
+  sync::atomic<std::uint32_t> count_{0};
+  // Odd while they are being handed in.
+  sync::atomic<std::uint64_t> version_{0};
+};
+
+} // namespace weir::detail
