@@ -250,7 +250,7 @@ std::uint32_t detail::ended_children::count_of(const task_group& group) const no
 }
 
 bool detail::ended_children::goes_on_with(const job& next) const noexcept {
-  return child::is_unstarted(next, *group_.load(std::memory_order_relaxed));
+  return child::is_unstarted(packet::target_of(next), *group_.load(std::memory_order_relaxed));
 }
 
 } // namespace weir

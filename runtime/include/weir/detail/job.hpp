@@ -119,6 +119,14 @@ struct alignas(16) packet : queue_slot, job {
       relocate(*this, nullptr);
   }
 
+  /// The job that `j` stands for; `j` itself if it is none of those that stand for others, or was
+  /// made in another shared library.
+  [[nodiscard]] static const job& target_of(const job& j) noexcept {
+    return j.run == &run_target ? **std::launder(reinterpret_cast<job* const*>(
+                                      static_cast<const packet&>(j).storage))
+                                : j;
+  }
+
   relocate_function relocate;
   alignas(16) std::byte storage[capacity];
 
