@@ -16,7 +16,6 @@
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <catch.hpp>
@@ -166,33 +165,6 @@ TEST_CASE("loops nest", "[parallel_for]") {
       faults.check(test::all_are(row, 10));
   });
   CHECK(faults.count() == 0);
-}
-
-TEST_CASE("whoever runs a loop looks for takers after a few calls", "[parallel_for]") {
-  // The caller's first calls wait until one worker has taken the back half, and that worker waits
-  // for the other one, which can get a part from the caller alone.
-  weir::runtime rt{{.workers = 2}};
-  for (int round = 0; round < test::rounds(100); ++round) {
-    const auto caller = std::this_thread::get_id();
-    std::atomic<int> takers{0};
-    std::atomic<int> calls{0};
-    int own_calls = 0;
-    weir::parallel_for(rt, 0, 100'000, [&](int) {
-      calls.fetch_add(1, std::memory_order_relaxed);
-      if (std::this_thread::get_id() == caller) {
-        if (++own_calls == 1)
-          test::eventually([&] { return takers >= 1; });
-        else if (own_calls == 64)
-          test::eventually([&] { return takers >= 2; });
-      } else {
-        static thread_local int seen = -1;
-        if (std::exchange(seen, round) != round)
-          ++takers;
-        test::eventually([&] { return takers >= 2; });
-      }
-    });
-    CHECK(calls == 100'000);
-  }
 }
 
 TEST_CASE("pieces of an explicit grain stay together", "[parallel_for]") {

@@ -11,10 +11,10 @@ namespace weir {
 
 /// Option of the parallel algorithms: how many elements belong together.
 ///
-/// Without it an algorithm goes through its range in pieces, and divides only if a worker has time
-/// for a part. The pieces grow from 16 elements to 2,048 and get smaller towards the end, down to
-/// one. So a grain is needed only if neighbours should stay together whatever their number, or to
-/// fix the leaves of a deterministic reduction.
+/// Without it an algorithm goes through its range in pieces that get smaller towards the end, from
+/// 2,048 elements to one, and divides only if a worker has time for a part. So it is needed only if
+/// neighbours should stay together whatever their number, or to fix the leaves of a deterministic
+/// reduction.
 class grain {
  public:
   /// The algorithm chooses.

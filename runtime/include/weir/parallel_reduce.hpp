@@ -80,7 +80,6 @@ class reduction {
   /// `sum` is of what comes before `first`.
   T go_on(T sum, std::size_t first, std::size_t last) const {
     const fork_stack& forks = *this_forks;
-    growing_pieces sizes(sizes_);
     for (std::size_t left = last - first; left != 0; left = last - first) {
       if (!sizes_.divisible(left))
         return fold(std::move(sum), first, left);
@@ -89,7 +88,7 @@ class reduction {
         return fork([&] { return go_on(std::move(sum), first, middle); },
                     [&] { return run(middle, last); });
       }
-      const std::size_t count = sizes.next(left);
+      const std::size_t count = sizes_.next(left);
       sum = fold(std::move(sum), first, count);
       first += count;
     }

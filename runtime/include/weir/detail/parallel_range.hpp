@@ -28,8 +28,6 @@ namespace weir::detail {
 /// The sizes of pieces.
 class pieces {
  public:
-  static constexpr std::size_t largest = 2048;
-
   explicit pieces(grain chosen) noexcept {
     if (chosen.elements() != 0)
       least_ = most_ = chosen.elements();
@@ -50,30 +48,7 @@ class pieces {
 
  private:
   std::size_t least_ = 1;
-  std::size_t most_ = largest;
-};
-
-/// The pieces that a thread goes through one after the other. They grow from a few elements on, so
-/// that others wait for a part no longer than about as long again as the thread has taken by then,
-/// whatever the bodies cost.
-class growing_pieces {
- public:
-  explicit growing_pieces(const pieces& sizes) noexcept : sizes_(sizes) {}
-
-  /// As `pieces::next`.
-  [[nodiscard]] std::size_t next(std::size_t left, std::size_t limit = SIZE_MAX) noexcept {
-    const std::size_t now = std::min(limit_, limit);
-    limit_ = std::min(2 * limit_, pieces::largest);
-    return sizes_.next(left, now);
-  }
-  /// After a part was given away: somebody may soon want another one.
-  void start_anew() noexcept { limit_ = first_limit; }
-
- private:
-  static constexpr std::size_t first_limit = 16;
-
-  const pieces& sizes_;
-  std::size_t limit_ = first_limit;
+  std::size_t most_ = 2048;
 };
 
 template <class Run>
@@ -85,18 +60,15 @@ class range_loop final : public fork_loop {
  private:
   loop_piece run_piece(fork_stack& forks, loop_piece piece, loop_watch* watch) noexcept override {
     const std::size_t begin = piece.first;
-    growing_pieces sizes(sizes_);
     try {
       while (piece.size() != 0) {
         std::size_t count = piece.size();
         if (sizes_.divisible(count)) {
           if (forks.hungry()) [[unlikely]] {
-            if (cut_off(forks, piece, piece.first + sizes_.half(count))) {
-              sizes.start_anew();
+            if (cut_off(forks, piece, piece.first + sizes_.half(count)))
               continue;
-            }
           }
-          count = watch == nullptr ? sizes.next(count) : sizes.next(count, watch->most());
+          count = watch == nullptr ? sizes_.next(count) : sizes_.next(count, watch->most());
         }
         const std::size_t first = piece.first;
         piece.first += count;
