@@ -4,34 +4,13 @@
 // wait, and forks, which may not.
 #include "question.hpp"
 
-#include <weir/fork_join.hpp>
-
 namespace {
 
 constexpr long width = 1'000;
 constexpr long rounds = 200;
 
-class weir_forks {
- public:
-  static constexpr const char* name = "weir-forks";
-  explicit weir_forks(std::size_t workers) : runtime_({.workers = workers}) {}
-
-  template <class F>
-  void fan_out(long times, long count, F f) {
-    runtime_
-        .submit([times, count, f] {
-          for (long i = 0; i < times; ++i)
-            weir::with_fork_scope([count, f](weir::fork_scope& scope) {
-              for (long k = 0; k < count; ++k)
-                scope.fork(f);
-            });
-        })
-        .get();
-  }
-
- private:
-  weir::runtime runtime_;
-};
+template <class Peer>
+concept fans_out = requires(Peer& peer, bench::empty_job job) { peer.fan_out(1L, 1L, job); };
 
 template <class Peer>
 void run(benchmark::State& state) {
@@ -49,10 +28,9 @@ void run(benchmark::State& state) {
 }
 
 const bench::question added([] {
-  bench::question::add_for_workers<weir_forks>("fan_out", {1, 2, 4}, run<weir_forks>);
   bench::for_each_peer([]<class Peer> {
     if constexpr ((bench::takes_jobs<Peer> && !bench::thread_per_job<Peer>) ||
-                  bench::runs_jobs<Peer>)
+                  bench::runs_jobs<Peer> || fans_out<Peer>)
       bench::question::add_for_workers<Peer>("fan_out", {1, 2, 4}, run<Peer>);
   });
 });

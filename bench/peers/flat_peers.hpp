@@ -13,6 +13,7 @@
 #include "plain_threads.hpp"
 #include "queue_pool.hpp"
 #include "std_async.hpp"
+#include "weir_forks.hpp"
 #include "weir_runtime.hpp"
 #ifdef BENCH_HAS_ASIO
 #include "asio_pool.hpp"
@@ -40,6 +41,7 @@ void for_each_peer(Add add) {
   add.template operator()<boost_asio_pool>();
 #else
   add.template operator()<weir_runtime>();
+  add.template operator()<weir_forks>();
   add.template operator()<mutex_pool>();
   add.template operator()<plain_threads>();
   add.template operator()<serial_calls>();
