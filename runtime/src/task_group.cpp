@@ -103,11 +103,12 @@ std::size_t task_group::size() const noexcept {
   if (body_ == nullptr)
     return 0;
   const detail::crew& workers = scope().home().workers();
-  // Looked at in this order nobody is counted as ended twice, or before it has been started. Once
-  // more if some were handed in meanwhile, which may not have been seen at either place.
+  // Looked at in this order nobody is counted as ended twice, or before it has been started. Again,
+  // but not for ever, if some were handed in meanwhile, which may not have been seen at either
+  // place.
   for (int attempt = 1;; ++attempt) {
     // Acquire, as the one below: pairs with hand_in. Who has seen those as handed in sees that they
-    // are not on the worker any more; who has seen that sees them as handed in below.
+    // are not on the worker any more; who has seen them gone sees them as handed in below.
     const auto handed_in = ended_.load(std::memory_order_acquire);
     auto ended = handed_in;
     for (std::size_t i = 0; i < workers.slots(); ++i)
@@ -186,8 +187,8 @@ bool task_group::child_ended(detail::child& which, child_end how,
     return true;
   }
   detail::ended_children& here = thread.self->group_ends();
-  // At once if nobody else is left, so that the parent goes on next.
-  if (const auto count = here.add(*this, thread); count == many_ended || is_left_by(count))
+  // At once if few others are left, so that the parent goes on next.
+  if (const auto count = here.add(*this, thread); count == many_ended || leaves_few(count))
     here.hand_in(thread);
   return false;
 }
@@ -241,8 +242,8 @@ void detail::ended_children::hand_in(thread_state& thread) noexcept {
 }
 
 std::uint32_t detail::ended_children::count_of(const task_group& group) const noexcept {
-  // Acquire, the first three: pair with add and hand_in. If the two belong together, no hand_in has
-  // begun between the looks at the version.
+  // Acquire, the first three: pair with add and hand_in. The two belong together if the version is
+  // the same before and after.
   const auto version = version_.load(std::memory_order_acquire);
   const bool here = group_.load(std::memory_order_acquire) == &group;
   const auto count = count_.load(std::memory_order_acquire);

@@ -122,7 +122,7 @@ class worker {
     [[nodiscard]] explicit operator bool() const noexcept { return work != nullptr; }
   };
 
-  /// A worker whose next slot holds a job, and how many jobs it had run when a thief saw that.
+  /// A worker at whose next slot a thief has looked, and how many jobs it had run then.
   struct watched_next {
     std::size_t worker = 0;
     std::uint64_t ran = UINT64_MAX;
@@ -171,9 +171,10 @@ class worker {
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
-  /// The next slot of a worker that has finished no job since this search saw the slot taken
-  /// before: a coroutine woken by one that is about to wait is best run where both are warm.
-  [[nodiscard]] found steal_next(watched_next& watched) noexcept;
+  /// The next slot of a worker that has come back to its loop for no other job since this one saw
+  /// the slot taken: a coroutine woken by one that is about to wait is best run where both are
+  /// warm.
+  [[nodiscard]] found steal_next() noexcept;
   [[nodiscard]] found steal_fork_of(fork_stack& victim) noexcept;
   [[nodiscard]] found wait_for_work() noexcept;
   void call_hook(const std::function<void(std::size_t)>& hook) noexcept;
@@ -199,6 +200,7 @@ class worker {
   std::uint32_t until_beat_ = beat;
   std::uint32_t patience_ = 0;
   std::uint32_t streak_ = 0;
+  watched_next watched_;
   // How many jobs had run when this worker left a loop.
   std::uint64_t left_loop_at_ = 0;
   // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks

@@ -267,24 +267,31 @@ worker::found worker::steal_from(worker& victim) noexcept {
   return {};
 }
 
-worker::found worker::steal_next(watched_next& watched) noexcept {
+worker::found worker::steal_next() noexcept {
   const std::size_t count = owner_.workers().slots();
+  // First the one that was looked at last, then another one, so that each has its turn.
   for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t at = (watched.worker + i) % count;
+    const std::size_t at = (watched_.worker + i) % count;
     worker& victim = owner_.workers().at(at);
     if (at == index_ || victim.next_.load(std::memory_order_relaxed) == nullptr)
       continue;
     const auto ran = victim.counters_.run.load(std::memory_order_relaxed); // a hint
-    if (watched.worker != at || watched.ran != ran) {
-      watched = {at, ran};
-      return {};
+    if (i == 0) {
+      if (watched_.ran != ran)
+        continue;
+      // Acquire: pairs with push_next.
+      if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
+        bump(counters_.stolen);
+        return {next, {}};
+      }
+      continue;
     }
-    // Acquire: pairs with push_next.
-    if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
-      bump(counters_.stolen);
-      return {next, {}};
-    }
+    watched_ = {at, ran};
+    return {};
   }
+  // No other one: the same again, from now on.
+  const std::size_t same = watched_.worker % count;
+  watched_ = {same, owner_.workers().at(same).counters_.run.load(std::memory_order_relaxed)};
   return {};
 }
 
@@ -372,7 +379,7 @@ worker::found worker::steal() noexcept {
 worker::found worker::search() noexcept {
   const bool spins = owner_.options().spin.count() != 0;
   const auto begin = spins ? sync::now() : sync::time_point();
-  watched_next watched;
+  watched_.ran = UINT64_MAX; // what was seen before this search says nothing
   // Each round reads lines that other workers write: often at first, then less often.
   int pauses = 4;
   for (;;) {
@@ -384,7 +391,7 @@ worker::found worker::search() noexcept {
       if (auto f = steal())
         return f;
       if (round % 4 == 3) {
-        if (auto f = steal_next(watched))
+        if (auto f = steal_next())
           return f;
       }
       sync::relax(pauses);

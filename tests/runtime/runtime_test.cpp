@@ -285,6 +285,43 @@ TEST_CASE("a coroutine runs elsewhere when what woke it goes on", "[runtime]") {
   }
 }
 
+TEST_CASE("a coroutine runs elsewhere also while others hand work to each other", "[runtime]") {
+  // A pair keeps a next slot taken that changes hands all the time; a thief must look past it.
+  weir::runtime rt{{.workers = 3}};
+  weir::queue<int> there(1);
+  weir::queue<int> back(1);
+  std::atomic<bool> over{false};
+  const auto asks = [&]() -> weir::task<> {
+    while (!over) {
+      co_await there.push(1);
+      (void)co_await back.pop();
+    }
+    there.close();
+  };
+  const auto answers = [&]() -> weir::task<> {
+    while (auto asked = co_await there.pop())
+      co_await back.push(*asked);
+  };
+  auto answering = rt.spawn(answers());
+  auto asking = rt.spawn(asks());
+  for (int round = 0; round < test::rounds(100); ++round) {
+    weir::event wake;
+    std::atomic<bool> ran{false};
+    auto sleeper = rt.spawn([](weir::event& woken, std::atomic<bool>& done) -> weir::task<> {
+      co_await woken.wait();
+      done = true;
+    }(wake, ran));
+    rt.submit([&] {
+        wake.set();
+        test::eventually([&] { return ran.load(); });
+      }).get();
+    sleeper.get();
+  }
+  over = true;
+  asking.get();
+  answering.get();
+}
+
 TEST_CASE("a worker never keeps tasks that an idle worker could run", "[runtime]") {
   // One task blocks the worker that took a whole batch; the others must run all the same. Each may
   // be waiting in the batch ring, in the deque or in the next slot of the blocked worker.

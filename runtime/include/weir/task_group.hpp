@@ -127,9 +127,9 @@ class task_group_awaiter;
 /// until the body and all children have ended.
 ///
 /// Thread safety: every member may be called by the body, by the children, and by what runs under
-/// them, on any thread. Each takes a mutex for a few instructions. The end of a child takes none,
-/// or only if it is free: blocks of ended children are freed some at a time, by who starts others
-/// or has ended many.
+/// them, on any thread. Each takes a mutex, mostly for a few instructions. The end of a child takes
+/// none, or only if it is free, unless it is the first that fails: blocks of ended children are
+/// freed some at a time, up to 256, by who starts others or has ended many.
 class WEIR_API task_group : detail::join {
  public:
   /// Runs a task beside the others; its result is dropped. After the group was stopped it does not

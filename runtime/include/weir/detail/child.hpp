@@ -7,6 +7,7 @@
 ///
 /// J1  `pending_` counts who must be through before the parent goes on: the children, and any other
 ///     source that may still stop one of them. Whoever brings it to 0 completes the suspension.
+///     Somebody may count for others, as the body of a task group does, and leave for them (J5).
 /// J2  A child counts until it has done everything that its end asks for: leaving its outcome, and
 ///     stopping its siblings. So the scopes of all siblings are there meanwhile.
 /// J3  Stop requested of the parent is handed to the children by the suspension's `withdraw`, which
@@ -185,9 +186,9 @@ class WEIR_API join : public suspension {
     pending_.fetch_sub(count, std::memory_order_relaxed); // as in enter
   }
 
-  /// Whether `count`, for whom the caller leaves, are all that have not left, as far as it sees.
-  [[nodiscard]] bool is_left_by(std::uint64_t count) const noexcept {
-    return pending_.load(std::memory_order_relaxed) == count; // a hint; leaving decides
+  /// Whether no more than a few are counted once `count`, for whom the caller leaves, have left.
+  [[nodiscard]] bool leaves_few(std::uint64_t count) const noexcept {
+    return pending_.load(std::memory_order_relaxed) <= count + 64; // a hint
   }
 
   /// Keeps the first exception and the first cancellation, and counts further exceptions.

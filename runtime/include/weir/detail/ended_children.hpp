@@ -5,7 +5,9 @@
 ///
 /// J5  A worker hands in what has ended here before it runs anything but another child of the same
 ///     group that has not run yet, and before it searches or sleeps. Until then the group waits for
-///     that other child anyway: nothing is held up.
+///     that other child anyway. When few are left each is handed in at once, so that the parent
+///     goes on next; if the last ones end on many workers at the same time, it may come after the
+///     job that a worker has taken meanwhile.
 #pragma once
 
 #include <weir/detail/sync.hpp>
