@@ -290,8 +290,8 @@ worker::found worker::steal_next() noexcept {
     return {};
   }
   // No other one: the same again, from now on.
-  const std::size_t same = watched_.worker % count;
-  watched_ = {same, owner_.workers().at(same).counters_.run.load(std::memory_order_relaxed)};
+  const worker& same = owner_.workers().at(watched_.worker);
+  watched_.ran = same.counters_.run.load(std::memory_order_relaxed);
   return {};
 }
 
