@@ -42,7 +42,7 @@ void task_group::start(group_child* fresh) {
   require_open();
   owned->require_startable();
   owned->attach(*this, scope(), detail::current_context(detail::this_thread()));
-  group_child* ended = nullptr;
+  detail::child* ended = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     if (!stopped_) {
@@ -51,9 +51,9 @@ void task_group::start(group_child* fresh) {
       // Relaxed, as all of these two: the mutex orders them, and else they are hints.
       started_.store(started_.load(relaxed) + 1, relaxed);
       listed_.store(listed_.load(relaxed) + 1, relaxed);
-      fresh->next_ = first_;
+      fresh->next = first_;
       if (looks_at_ == &first_)
-        looks_at_ = &fresh->next_;
+        looks_at_ = &fresh->next;
       first_ = owned.release();
       if (waiting_blocks() >= some_wait)
         ended = collect_ended(few);
@@ -76,19 +76,17 @@ bool task_group::request_stop(const stop_reason& reason) {
 }
 
 bool task_group::stop_children(const stop_reason& reason) noexcept {
-  group_child* first = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     if (stopped_)
       return false;
     stopped_ = true;
-    first = first_;
   }
   // From here on nothing is entered, and what is there stays: the group lives as long as the caller
   // is one of it or withdraws it (J2, J3).
   (void)body_->scope().request_stop(reason);
-  for (group_child* c = first; c != nullptr; c = c->next_) {
-    if (!c->ended_.load(relaxed)) // a hint: not needed of those
+  for (detail::child* c = first_; c != nullptr; c = c->next) {
+    if (!static_cast<group_child*>(c)->ended_.load(relaxed)) // a hint: not needed of those
       (void)c->scope().request_stop(reason);
   }
   return true;
@@ -131,7 +129,7 @@ void task_group::collect_if_many() noexcept {
   const auto waiting = waiting_blocks();
   if (waiting < many_wait || waiting < listed_.load(relaxed) / 2)
     return;
-  group_child* ended = nullptr;
+  detail::child* ended = nullptr;
   {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (lock && !stopped_)
@@ -140,29 +138,29 @@ void task_group::collect_if_many() noexcept {
   destroy(ended);
 }
 
-group_child* task_group::collect_ended(std::uint64_t looked_at) noexcept {
-  group_child* unused = nullptr;
+detail::child* task_group::collect_ended(std::uint64_t looked_at) noexcept {
+  detail::child* unused = nullptr;
   auto listed = listed_.load(relaxed);
   for (; looked_at != 0 && listed != 0; --looked_at) {
     if (*looks_at_ == nullptr)
       looks_at_ = &first_;
-    group_child& c = **looks_at_;
+    auto& c = static_cast<group_child&>(**looks_at_);
     // Acquire: pairs with child_ended, which is done with it.
     if (c.ended_.load(std::memory_order_acquire)) {
-      *looks_at_ = c.next_;
-      c.next_ = std::exchange(unused, &c);
+      *looks_at_ = c.next;
+      c.next = std::exchange(unused, &c);
       --listed;
     } else {
-      looks_at_ = &c.next_;
+      looks_at_ = &c.next;
     }
   }
   listed_.store(listed, relaxed);
   return unused;
 }
 
-void task_group::destroy(group_child* ended) noexcept {
+void task_group::destroy(detail::child* ended) noexcept {
   while (ended != nullptr)
-    delete std::exchange(ended, ended->next_);
+    delete std::exchange(ended, ended->next);
 }
 
 bool task_group::child_ended(detail::child& which, child_end how,
@@ -188,7 +186,8 @@ bool task_group::child_ended(detail::child& which, child_end how,
   }
   detail::ended_children& here = thread.self->group_ends();
   // At once if few others are left, so that the parent goes on next.
-  if (const auto count = here.add(*this, thread); count == many_ended || leaves_few(count))
+  const auto count = here.add(*this, thread);
+  if (count == many_ended || pending() <= count + few_left)
     here.hand_in(thread);
   return false;
 }
@@ -215,18 +214,17 @@ void task_group::check_ended() {
 }
 
 std::uint32_t detail::ended_children::add(task_group& group, thread_state& thread) noexcept {
-  if (group_.load(std::memory_order_relaxed) != &group) { // own writing, as count_ below
-    if (!empty())
-      hand_in(thread);
+  if (group_.load(relaxed) != &group) { // own writing, as count_ below
+    hand_in(thread);
     // Release: pairs with count_of, which then sees no older group's count.
     group_.store(&group, std::memory_order_release);
   }
-  const auto count = count_.load(std::memory_order_relaxed) + 1;
+  const auto count = count_.load(relaxed) + 1;
   count_.store(count, std::memory_order_release); // the same
   return count;
 }
 
-void detail::ended_children::hand_in(thread_state& thread) noexcept {
+void detail::ended_children::hand_in_all(thread_state& thread) noexcept {
   task_group& group = *group_.load(relaxed); // own writing, as the others
   const auto count = count_.load(relaxed);
   const auto version = version_.load(relaxed);
@@ -251,7 +249,7 @@ std::uint32_t detail::ended_children::count_of(const task_group& group) const no
 }
 
 bool detail::ended_children::goes_on_with(const job& next) const noexcept {
-  return child::is_unstarted(packet::target_of(next), *group_.load(std::memory_order_relaxed));
+  return child::is_unstarted(packet::target_of(next), *group_.load(relaxed));
 }
 
 } // namespace weir

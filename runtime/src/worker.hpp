@@ -122,7 +122,7 @@ class worker {
     [[nodiscard]] explicit operator bool() const noexcept { return work != nullptr; }
   };
 
-  /// A worker at whose next slot a thief has looked, and how many jobs it had run then.
+  /// A worker whose next slot a thief has seen taken, and how many jobs it had run then.
   struct watched_next {
     std::size_t worker = 0;
     std::uint64_t ran = UINT64_MAX;

@@ -55,8 +55,7 @@ bool worker::work() noexcept {
       execute(f);
       // Not before it has finished what it has left of a loop.
       if (workers.has_surplus() && !forks_.has_rest()) [[unlikely]] {
-        if (!group_ends_.empty())
-          group_ends_.hand_in(*thread_); // J5
+        group_ends_.hand_in(*thread_); // J5
         surplus = true;
         break;
       }
@@ -84,8 +83,7 @@ bool worker::work() noexcept {
 
 void worker::execute(found f) noexcept {
   thread_state& thread = *thread_;
-  if (!group_ends_.empty() && !group_ends_.goes_on_with(*f.work)) // J5
-    group_ends_.hand_in(thread);
+  group_ends_.hand_in_before(*f.work, thread); // J5
   thread.discarding = owner_.current_state() >= scheduler::state::stopping;
   thread.chain_budget = chain_length;
   thread.fork_budget = fork_budget;
@@ -94,8 +92,7 @@ void worker::execute(found f) noexcept {
   if (f.slot)
     f.slot.release();
   while (thread.chain != nullptr) {
-    if (!group_ends_.empty())
-      group_ends_.hand_in(thread); // J5; chains nothing, because the place is taken
+    group_ends_.hand_in(thread); // J5; chains nothing, because the place is taken
     job* const chained = std::exchange(thread.chain, nullptr);
     ++jobs;
     chained->run(*chained, thread);
@@ -268,30 +265,27 @@ worker::found worker::steal_from(worker& victim) noexcept {
 }
 
 worker::found worker::steal_next() noexcept {
-  const std::size_t count = owner_.workers().slots();
-  // First the one that was looked at last, then another one, so that each has its turn.
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t at = (watched_.worker + i) % count;
-    worker& victim = owner_.workers().at(at);
-    if (at == index_ || victim.next_.load(std::memory_order_relaxed) == nullptr)
-      continue;
-    const auto ran = victim.counters_.run.load(std::memory_order_relaxed); // a hint
-    if (i == 0) {
-      if (watched_.ran != ran)
-        continue;
-      // Acquire: pairs with push_next.
-      if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
-        bump(counters_.stolen);
-        return {next, {}};
-      }
-      continue;
+  const crew& workers = owner_.workers();
+  worker& watched = workers.at(watched_.worker);
+  // How many jobs have run is a hint.
+  if (&watched != this && watched.next_.load(std::memory_order_relaxed) != nullptr &&
+      watched.counters_.run.load(std::memory_order_relaxed) == watched_.ran) {
+    // Acquire: pairs with push_next.
+    if (job* next = watched.next_.exchange(nullptr, std::memory_order_acquire)) {
+      bump(counters_.stolen);
+      return {next, {}};
     }
-    watched_ = {at, ran};
-    return {};
   }
-  // No other one: the same again, from now on.
-  const worker& same = owner_.workers().at(watched_.worker);
-  watched_.ran = same.counters_.run.load(std::memory_order_relaxed);
+  // Another one, so that each has its turn; the same one last.
+  const std::size_t count = workers.slots();
+  for (std::size_t i = 1; i <= count; ++i) {
+    const std::size_t at = (watched_.worker + i) % count;
+    const worker& other = workers.at(at);
+    if (at != index_ && other.next_.load(std::memory_order_relaxed) != nullptr) {
+      watched_ = {at, other.counters_.run.load(std::memory_order_relaxed)};
+      break;
+    }
+  }
   return {};
 }
 

@@ -263,24 +263,32 @@ TEST_CASE("single submissions to sleeping workers always wake one", "[runtime]")
   }
 }
 
+namespace {
+
+/// A job wakes a coroutine and holds its worker until that has run, which must be elsewhere.
+void wake_and_wait(weir::runtime& rt) {
+  weir::event wake;
+  std::atomic<bool> ran{false};
+  auto sleeper = rt.spawn([](weir::event& woken, std::atomic<bool>& done) -> weir::task<> {
+    co_await woken.wait();
+    done = true;
+  }(wake, ran));
+  rt.submit([&] {
+      wake.set();
+      test::eventually([&] { return ran.load(); });
+    }).get();
+  sleeper.get();
+}
+
+} // namespace
+
 TEST_CASE("a coroutine runs elsewhere when what woke it goes on", "[runtime]") {
   // It is in the next slot of a worker that waits for it: a thief must see that no job ends there.
   for (const std::size_t workers : {2U, 16U}) {
     for (const auto spin : {0ns, 20'000ns}) {
       weir::runtime rt{{.workers = workers, .spin = spin}};
-      for (int round = 0; round < test::rounds(300); ++round) {
-        weir::event wake;
-        std::atomic<bool> ran{false};
-        auto sleeper = rt.spawn([](weir::event& woken, std::atomic<bool>& done) -> weir::task<> {
-          co_await woken.wait();
-          done = true;
-        }(wake, ran));
-        rt.submit([&] {
-            wake.set();
-            test::eventually([&] { return ran.load(); });
-          }).get();
-        sleeper.get();
-      }
+      for (int round = 0; round < test::rounds(300); ++round)
+        wake_and_wait(rt);
     }
   }
 }
@@ -304,19 +312,8 @@ TEST_CASE("a coroutine runs elsewhere also while others hand work to each other"
   };
   auto answering = rt.spawn(answers());
   auto asking = rt.spawn(asks());
-  for (int round = 0; round < test::rounds(100); ++round) {
-    weir::event wake;
-    std::atomic<bool> ran{false};
-    auto sleeper = rt.spawn([](weir::event& woken, std::atomic<bool>& done) -> weir::task<> {
-      co_await woken.wait();
-      done = true;
-    }(wake, ran));
-    rt.submit([&] {
-        wake.set();
-        test::eventually([&] { return ran.load(); });
-      }).get();
-    sleeper.get();
-  }
+  for (int round = 0; round < test::rounds(100); ++round)
+    wake_and_wait(rt);
   over = true;
   asking.get();
   answering.get();

@@ -41,7 +41,6 @@ class WEIR_API group_child : public child {
  private:
   friend class weir::task_group;
 
-  group_child* next_ = nullptr;
   // Acquire and release pair: whoever sees it set may destroy the block.
   sync::atomic<bool> ended_{false};
 };
@@ -194,15 +193,17 @@ class WEIR_API task_group : detail::join {
   static bool forward_stop(detail::suspension& self) noexcept;
   /// Under the mutex: looks at some children. \return those that have ended, to be destroyed
   /// outside.
-  [[nodiscard]] detail::group_child* collect_ended(std::uint64_t looked_at) noexcept;
+  [[nodiscard]] detail::child* collect_ended(std::uint64_t looked_at) noexcept;
   /// How many children in the list have ended, about.
   [[nodiscard]] std::uint64_t waiting_blocks() const noexcept;
   /// After some have ended.
   void collect_if_many() noexcept;
-  static void destroy(detail::group_child* ended) noexcept;
+  static void destroy(detail::child* ended) noexcept;
 
   // A worker tells of so many ended children at once, at the most.
   static constexpr std::uint32_t many_ended = 32;
+  // Of each at once if no more than so many are left.
+  static constexpr std::uint64_t few_left = 64;
   // Who starts a child looks at a few others if so many blocks of ended ones wait.
   static constexpr std::uint64_t some_wait = 32;
   static constexpr std::uint64_t few = 8;
@@ -219,8 +220,8 @@ class WEIR_API task_group : detail::join {
   // Guards what follows. No user code runs under it.
   mutable detail::sync::mutex mutex_;
   // Nobody changes the list once stopped_ is set.
-  detail::group_child* first_ = nullptr;
-  detail::group_child** looks_at_ = &first_;
+  detail::child* first_ = nullptr;
+  detail::child** looks_at_ = &first_;
   // Written under the mutex; read without it as hints.
   detail::sync::atomic<std::uint64_t> listed_{0};
   detail::sync::atomic<std::uint64_t> started_{0};

@@ -186,9 +186,9 @@ class WEIR_API join : public suspension {
     pending_.fetch_sub(count, std::memory_order_relaxed); // as in enter
   }
 
-  /// Whether no more than a few are counted once `count`, for whom the caller leaves, have left.
-  [[nodiscard]] bool leaves_few(std::uint64_t count) const noexcept {
-    return pending_.load(std::memory_order_relaxed) <= count + 64; // a hint
+  /// How many are counted, about.
+  [[nodiscard]] std::uint64_t pending() const noexcept {
+    return pending_.load(std::memory_order_relaxed); // a hint; leaving decides
   }
 
   /// Keeps the first exception and the first cancellation, and counts further exceptions.

@@ -33,18 +33,27 @@ class ended_children {
   [[nodiscard]] bool empty() const noexcept {
     return group_.load(std::memory_order_relaxed) == nullptr; // own writing
   }
-  /// Whether `next` may run before hand_in().
-  [[nodiscard]] bool goes_on_with(const job& next) const noexcept;
   /// One more of `group`. Hands in those of another one. \return how many are here.
   std::uint32_t add(task_group& group, thread_state& thread) noexcept;
-  /// If it is not empty. The group may be gone afterwards.
-  void hand_in(thread_state& thread) noexcept;
+  /// Nothing if it is empty. The group may be gone afterwards.
+  void hand_in(thread_state& thread) noexcept {
+    if (!empty())
+      hand_in_all(thread);
+  }
+  /// The same unless `next`, which runs next, may run before.
+  void hand_in_before(const job& next, thread_state& thread) noexcept {
+    if (!empty() && !goes_on_with(next))
+      hand_in_all(thread);
+  }
 
   // By anybody.
   /// How many of `group` are here; none while they are being handed in.
   [[nodiscard]] std::uint32_t count_of(const task_group& group) const noexcept;
 
  private:
+  [[nodiscard]] bool goes_on_with(const job& next) const noexcept;
+  void hand_in_all(thread_state& thread) noexcept;
+
   sync::atomic<task_group*> group_{nullptr};
   sync::atomic<std::uint32_t> count_{0};
   // Odd while they are being handed in.
