@@ -92,10 +92,9 @@ void task_pool_core::cancel(std::span<const task_id> ids, const stop_reason& rea
 }
 
 std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason) {
-  require_not_forked(*home_);
   stop_list to_stop;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     pool_task* const t = find(id);
     if (t == nullptr)
       return in_history(id) ? errc::already_ended : errc::task_not_found;
@@ -108,11 +107,10 @@ std::error_code task_pool_core::try_cancel(task_id id, const stop_reason& reason
 }
 
 std::vector<task_id> task_pool_core::stop(std::size_t count, const stop_reason& reason) {
-  require_not_forked(*home_);
   std::vector<task_id> ids;
   stop_list to_stop;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     ids.reserve(std::min(count, running_));
     while (ids.size() != count && last_running_ != nullptr) {
       pool_task& t = *last_running_;
@@ -159,14 +157,13 @@ void task_pool_core::forget_group(pool_group& group) noexcept {
 }
 
 void task_pool_core::cancel_group(std::string_view name, const stop_reason& reason) {
-  require_not_forked(*home_);
   std::shared_ptr<pool_group> group;
   stop_list to_stop;
   pool_work work;
   pool_group* preparing = nullptr;
   bool feeder_known = false;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     const auto found = groups_.find(name);
     if (found == groups_.end())
       throw task_group_not_found(name);

@@ -89,17 +89,20 @@ task_pool_core::counts task_pool_core::counts_now() const noexcept {
   return now;
 }
 
-task_pool_core::counts task_pool_core::snapshot() const {
+std::scoped_lock<sync::mutex> task_pool_core::lock_for_caller() const {
   require_not_forked(*home_);
-  const std::scoped_lock lock(mutex_);
+  return std::scoped_lock(mutex_);
+}
+
+task_pool_core::counts task_pool_core::snapshot() const {
+  const auto lock = lock_for_caller();
   return counts_now();
 }
 
 pool_stats task_pool_core::stats() const {
-  require_not_forked(*home_);
   pool_stats s;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     const counts now = counts_now();
     s.waiting = now.waiting;
     s.running = now.in_use;
@@ -119,10 +122,9 @@ pool_stats task_pool_core::stats() const {
 }
 
 void task_pool_core::set_pool_size(std::size_t size) {
-  require_not_forked(*home_);
   pool_work work;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     limit_ = size;
     fill(work);
   }
@@ -130,10 +132,9 @@ void task_pool_core::set_pool_size(std::size_t size) {
 }
 
 bool task_pool_core::lock() {
-  require_not_forked(*home_);
   pool_work work;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     if (std::exchange(locked_, true))
       return false;
     refuse_places(place_waiter::answer::locked, work.woken);
@@ -144,9 +145,8 @@ bool task_pool_core::lock() {
 }
 
 void task_pool_core::unlock() {
-  require_not_forked(*home_);
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     if (!std::exchange(locked_, false))
       return;
   }
@@ -161,9 +161,8 @@ void task_pool_core::check_open() const {
 }
 
 std::optional<group_place> task_pool_core::try_place() {
-  require_not_forked(*home_);
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     check_open();
     if (places_ >= settings_.max_waiting_groups || !place_waiters_.empty())
       return std::nullopt;
@@ -263,9 +262,8 @@ std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
 }
 
 std::vector<task_id> task_pool_core::group_ids(std::span<const std::string_view> names) const {
-  require_not_forked(*home_);
   std::vector<task_id> ids;
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   for (const auto name : names) {
     const auto found = groups_.find(name);
     if (found == groups_.end())
@@ -276,16 +274,14 @@ std::vector<task_id> task_pool_core::group_ids(std::span<const std::string_view>
 }
 
 std::vector<task_id> task_pool_core::ids_of(const pool_group& group) const {
-  require_not_forked(*home_);
   std::vector<task_id> ids;
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   group.ids_.for_each([&](task_id id) { ids.push_back(id); });
   return ids;
 }
 
 std::exception_ptr task_pool_core::error_of(const pool_group& group) const {
-  require_not_forked(*home_);
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   return group.error_;
 }
 

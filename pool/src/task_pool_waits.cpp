@@ -84,12 +84,11 @@ void task_pool_core::tell_group(pool_group& group, pool_work& work) noexcept {
 }
 
 bool task_pool_core::wait(pool_waiter& w) {
-  require_not_forked(*home_);
   const pool_task* const caller = task_of(w.scope());
   const bool flushes = w.what == pool_waiter::kind::flushed;
   pool_work work;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     // A running task is not waited for by flush, but one in its callbacks is.
     if (caller != nullptr && w.what != pool_waiter::kind::closed &&
         !(flushes && (caller->state_ == pool_task::state::running ||
@@ -118,12 +117,11 @@ bool task_pool_core::withdraw(pool_waiter& w) noexcept {
 }
 
 bool task_pool_core::wait(group_waiter& w) {
-  require_not_forked(*home_);
   const pool_task* const caller = task_of(w.scope());
   if (w.what == group_waiter::kind::done && caller != nullptr && caller->group_ == w.group)
     throw_error(errc::would_deadlock,
                 "a task must not wait for the end of its own group: it is one of its tasks");
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   if (holds(w))
     return false;
   w.group->waiters_.push_back(w);
@@ -136,8 +134,7 @@ bool task_pool_core::withdraw(group_waiter& w) noexcept {
 }
 
 bool task_pool_core::wait(place_waiter& w) {
-  require_not_forked(*home_);
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   check_open();
   if (places_ < settings_.max_waiting_groups && place_waiters_.empty()) {
     ++places_;
@@ -159,8 +156,7 @@ const pool_task* task_pool_core::task_of(task_scope& scope) const noexcept {
 }
 
 void task_pool_core::require_locked() const {
-  require_not_forked(*home_);
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   if (!locked_)
     throw pool_still_unlocked();
 }

@@ -46,6 +46,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -257,6 +258,10 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void log_retry(const pool_task& t, std::size_t attempt,
                  const std::exception_ptr& error) const noexcept;
   void log_interrupted(const pool_group& group) const noexcept;
+
+  /// Locks the pool. Throws `errc::forked` in a forked child, where a thread that is not there may
+  /// hold the lock.
+  [[nodiscard]] std::scoped_lock<sync::mutex> lock_for_caller() const;
 
   // Under the lock.
   /// Throws `pool_is_closed`, `pool_is_locked`.
