@@ -4,7 +4,8 @@
 //   bits  0-11  top of the stack of sleeping workers (index + 1; 0: none)
 //   bits 12-23  the keeper (index + 1; 0: none): a sleeper beside the stack, who watches the timers
 //   bits 24-35  number of searching workers
-//   bits 36-63  tag, changes with every push and pop, so that a stale `next` is never believed
+//   bit  36     whether a sleeper watches the next slots (W4)
+//   bits 37-63  tag, changes with every push and pop, so that a stale `next` is never believed
 //
 // The sleepers form a stack, so that the worker that slept last, with the warmest cache, wakes
 // first. The first to sleep becomes the keeper, who is woken last, when nobody else sleeps.
@@ -16,6 +17,10 @@
 //     one sleeper. So publishers may rely on a searcher that they saw.
 // W3  A worker that goes to sleep is pushed first. If then nobody searches, it looks at all queues
 //     and, seeing work, pops one sleeper (mostly itself).
+// W4  A worker whose search saw jobs come and go in next slots, each run by its owner, says in its
+//     push that it watches: it sleeps for watch_interval at most, and then W1 is its duty. Until a
+//     sleeper is next popped or leaves, publishers of a next slot rely on that, and W2 and W3 look
+//     at no next slot. So two tasks that keep waking each other do not keep a worker awake.
 //
 // Each pair "write mine, read theirs" is sequentially consistent on both sides: publishers write
 // their queue's counter and read this word, sleepers write this word and read the counters; at
@@ -69,19 +74,23 @@ class idle_set {
   }
 
   /// Puts worker `index` to the sleepers, as the keeper if there is none; a searcher stops
-  /// searching in the same step.
+  /// searching in the same step. If it `watches`, W4 is its duty.
   /// \return whether nobody searches now; then W3 is the caller's duty.
-  [[nodiscard]] bool push(std::uint32_t index, bool was_searching) noexcept {
+  [[nodiscard]] bool push(std::uint32_t index, bool was_searching, bool watches = false) noexcept {
     auto seen = word_.load(std::memory_order_relaxed);
     std::uint64_t wanted = 0;
     do {
       if (keeper(seen) == 0) {
-        wanted = next_tag(seen) | (seen & (searching_mask | top_mask)) | keeper_field(index + 1);
+        wanted = next_tag(seen) | (seen & (watch_mask | searching_mask | top_mask)) |
+                 keeper_field(index + 1);
       } else {
         // Relaxed: published by the exchange below, read after an acquire of the word.
         next_[index].store(static_cast<std::uint16_t>(top(seen)), std::memory_order_relaxed);
-        wanted = next_tag(seen) | (seen & (searching_mask | keeper_mask)) | (index + 1);
+        wanted =
+            next_tag(seen) | (seen & (watch_mask | searching_mask | keeper_mask)) | (index + 1);
       }
+      if (watches)
+        wanted |= watch_mask;
       if (was_searching)
         wanted -= one_searching;
       // Seq_cst: pairs with the publishers' load in pop_if_nobody_searches (W3).
@@ -129,6 +138,20 @@ class idle_set {
     return searching(seen) == 0 && somebody_sleeps(seen);
   }
 
+  /// The same for a job in a next slot.
+  [[nodiscard]] bool calls_for_a_searcher_of_slots() const noexcept {
+    // Seq_cst: pairs with push and stop_searching.
+    const auto seen = word_.load(std::memory_order_seq_cst);
+    return searching(seen) == 0 && somebody_sleeps(seen) && (seen & watch_mask) == 0;
+  }
+
+  /// Whether a sleeper watches the next slots (W4).
+  [[nodiscard]] bool is_watched() const noexcept {
+    // Seq_cst: before W2's and W3's look at the slots. Whoever ends the watch later has popped a
+    // sleeper, who looks at them.
+    return (word_.load(std::memory_order_seq_cst) & watch_mask) != 0;
+  }
+
   /// W1: takes a sleeper off the stack, as a searcher, unless somebody searches or nobody sleeps.
   [[nodiscard]] std::optional<std::uint32_t> pop_if_nobody_searches() noexcept {
     // Seq_cst: pairs with push and stop_searching.
@@ -166,7 +189,8 @@ class idle_set {
   static constexpr std::uint64_t keeper_mask = field << 12;
   static constexpr std::uint64_t searching_mask = field << 24;
   static constexpr std::uint64_t one_searching = std::uint64_t{1} << 24;
-  static constexpr std::uint64_t one_tag = std::uint64_t{1} << 36;
+  static constexpr std::uint64_t watch_mask = std::uint64_t{1} << 36;
+  static constexpr std::uint64_t one_tag = std::uint64_t{1} << 37;
 
   static constexpr std::uint32_t top(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word & field);

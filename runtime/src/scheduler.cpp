@@ -268,8 +268,10 @@ bool scheduler::has_visible_work() const noexcept {
   // The injector before the rings: packets move from here to there (I2).
   if (injector_may_have_work())
     return true;
+  const bool in_slots = !idle_.is_watched(); // W4
   for (std::size_t i = 0; i < crew_.slots(); ++i) {
-    if (crew_.at(i).has_visible_work())
+    const worker& w = crew_.at(i);
+    if (w.has_visible_work() || (in_slots && w.has_next()))
       return true;
   }
   if (guests_.have_public())

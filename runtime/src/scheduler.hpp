@@ -137,6 +137,12 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
       return wake_sleeper();
     return crew_.may_grow() && crew_.grow();
   }
+  /// W1 for a job in a next slot. \return as wake_one.
+  bool wake_one_for_slot() noexcept {
+    if (idle_.calls_for_a_searcher_of_slots()) [[unlikely]]
+      return wake_sleeper();
+    return crew_.may_grow() && crew_.grow();
+  }
   /// W1 without starting anybody. \return whether a worker was woken.
   bool wake_sleeper() noexcept;
   /// Unparks a worker that was taken off the idle set.

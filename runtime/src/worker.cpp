@@ -70,13 +70,15 @@ worker::found worker::wait_for_work() noexcept {
         return f;
       }
     }
-    const bool nobody_searches = idle.push(static_cast<std::uint32_t>(index_), searching);
+    // W4; a manual clock moves when all sleep (M1), and real time is nothing to it.
+    const bool watches = searching && slots_move_ && owner_.manual() == nullptr;
+    const bool nobody_searches = idle.push(static_cast<std::uint32_t>(index_), searching, watches);
     if (owner_.current_state() != scheduler::state::open)
       owner_.stop_if_quiescent(); // S3; wakes this worker too if the state is stopped
     if (nobody_searches && owner_.has_visible_work()) // W3
       wake_another();
     owner_.workers().wake_surplus(); // E3
-    sleep();
+    sleep(watches);
     searching = true;
     if (owner_.current_state() == scheduler::state::stopped) {
       (void)idle.stop_searching(); // nothing is left that W2 could find
@@ -97,7 +99,7 @@ void worker::unpark() noexcept {
   parker_.unpark();
 }
 
-void worker::sleep() noexcept {
+void worker::sleep(bool watches) noexcept {
   idle_set& idle = owner_.idle();
   const auto self = static_cast<std::uint32_t>(index_);
   // When to ask whether an elastic runtime has too many workers.
@@ -108,10 +110,15 @@ void worker::sleep() noexcept {
     // Relaxed: retire_idle reads it as a hint.
     asleep_since_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   }
+  std::optional<sync::time_point> next_watch;
+  if (watches)
+    next_watch = sync::now() + watch_interval;
   if (owner_.manual() != nullptr)
     owner_.manual()->asleep(); // M1
   for (;;) {
     auto deadline = too_long;
+    if (next_watch)
+      deadline = std::min(deadline.value_or(*next_watch), *next_watch);
     if (owner_.manual() == nullptr && idle.is_keeper(self)) {
       const auto until = owner_.timer_set().announce_sleep(sleeps_until_); // K1
       const auto now = until == timer_queue::never ? 0 : owner_.now();
@@ -131,6 +138,13 @@ void worker::sleep() noexcept {
     // Whoever woke this worker has counted it as searching.
     if (outcome.why == parker::woken_by::unpark)
       break;
+    if (next_watch && sync::now() >= *next_watch) {
+      // W4; whoever is popped here, mostly this worker, ends the watch.
+      if (!idle.is_watched() || owner_.wake_sleeper())
+        next_watch.reset();
+      else
+        next_watch = sync::now() + watch_interval; // somebody searches
+    }
     if (too_long && sync::now() >= *too_long) {
       owner_.workers().retire_idle(*too_long);
       too_long.reset();
@@ -152,9 +166,13 @@ sync::time_point::duration worker::asleep_for(sync::time_point now) const noexce
 }
 
 bool worker::has_visible_work() const noexcept {
+  // Seq_cst: W2's and W3's "read theirs"; pairs with the publications of each.
+  return forks_.has_public() || deque_.size() != 0 || !ring_.empty();
+}
+
+bool worker::has_next() const noexcept {
   // Seq_cst: W2's and W3's "read theirs"; pairs with push_next.
-  return forks_.has_public() || deque_.size() != 0 || !ring_.empty() ||
-         next_.load(std::memory_order_seq_cst) != nullptr;
+  return next_.load(std::memory_order_seq_cst) != nullptr;
 }
 
 worker_stats worker::stats() const noexcept {
@@ -215,9 +233,12 @@ void worker::push_next(job& j) noexcept {
     return;
   }
   // Acquire-release by way of seq_cst: a release for whoever takes the job, W1's "write mine".
-  if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst))
+  if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst)) {
     push(*displaced);
-  wake_another();
+    wake_another();
+  } else if (owner_.wake_one_for_slot()) {
+    bump(counters_.wakes);
+  }
 }
 
 void worker::push_last(job& j) noexcept {

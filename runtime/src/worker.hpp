@@ -56,7 +56,10 @@ class worker {
     return sleeps_until_.load(std::memory_order_seq_cst); // K1
   }
   [[nodiscard]] std::size_t index() const noexcept { return index_; }
+  /// Whether others could take something from it, the next slot left out.
   [[nodiscard]] bool has_visible_work() const noexcept;
+  /// Whether a job is in its next slot.
+  [[nodiscard]] bool has_next() const noexcept;
   [[nodiscard]] std::uint64_t injector_takes() const noexcept {
     // Seq_cst: I3 reads "taken" before "published".
     return counters_.injector_takes.load(std::memory_order_seq_cst);
@@ -123,9 +126,9 @@ class worker {
   };
 
   /// A worker whose next slot a thief has seen taken, and how many jobs it had run then.
-  struct watched_next {
+  struct watched_slot {
     std::size_t worker = 0;
-    std::uint64_t ran = UINT64_MAX;
+    std::uint64_t ran = 0;
   };
 
   /// Every beat-th job comes from the injector and the one after it from the deque's old end, so
@@ -136,6 +139,8 @@ class worker {
   /// to them.
   static constexpr std::size_t due_batch = 16;
   static constexpr std::uint32_t due_streak = 4;
+  /// How long next slots are not looked at while nobody searches (W4).
+  static constexpr std::chrono::microseconds watch_interval{200};
   /// How often in a row the next slot may win over the deque.
   static constexpr std::uint32_t next_streak = 16;
   static constexpr std::uint32_t chain_length = 32;
@@ -167,7 +172,7 @@ class worker {
   [[nodiscard]] found take_any_due() noexcept;
   /// Fires timers that are due in `shard`. \return whether there were any.
   [[nodiscard]] bool fire_due(timer_shard& shard, found& first) noexcept;
-  void sleep() noexcept;
+  void sleep(bool watches) noexcept;
   [[nodiscard]] found search() noexcept;
   [[nodiscard]] found steal() noexcept;
   [[nodiscard]] found steal_from(worker& victim) noexcept;
@@ -200,7 +205,11 @@ class worker {
   std::uint32_t until_beat_ = beat;
   std::uint32_t patience_ = 0;
   std::uint32_t streak_ = 0;
-  watched_next watched_;
+  std::array<watched_slot, 8> watched_{};
+  std::size_t watched_count_ = 0;
+  std::size_t next_victim_ = 0;
+  // Whether the last search saw a job in a next slot whose worker then ran it.
+  bool slots_move_ = false;
   // How many jobs had run when this worker left a loop.
   std::uint64_t left_loop_at_ = 0;
   // Not 0: no task runs here that may use the worker's own queues, see weir::blocking; in hooks

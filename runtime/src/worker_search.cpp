@@ -266,26 +266,31 @@ worker::found worker::steal_from(worker& victim) noexcept {
 
 worker::found worker::steal_next() noexcept {
   const crew& workers = owner_.workers();
-  worker& watched = workers.at(watched_.worker);
-  // How many jobs have run is a hint.
-  if (&watched != this && watched.next_.load(std::memory_order_relaxed) != nullptr &&
-      watched.counters_.run.load(std::memory_order_relaxed) == watched_.ran) {
-    // Acquire: pairs with push_next.
-    if (job* next = watched.next_.exchange(nullptr, std::memory_order_acquire)) {
-      bump(counters_.stolen);
-      return {next, {}};
+  for (std::size_t i = 0; i < watched_count_; ++i) {
+    const watched_slot seen = watched_[i];
+    worker& victim = workers.at(seen.worker);
+    // Relaxed: how many jobs have run is a hint.
+    if (victim.counters_.run.load(std::memory_order_relaxed) != seen.ran) {
+      slots_move_ = true;
+    } else if (victim.next_.load(std::memory_order_relaxed) != nullptr) {
+      // Acquire: pairs with push_next.
+      if (job* next = victim.next_.exchange(nullptr, std::memory_order_acquire)) {
+        bump(counters_.stolen);
+        return {next, {}};
+      }
     }
   }
-  // Another one, so that each has its turn; the same one last.
+  watched_count_ = 0;
   const std::size_t count = workers.slots();
-  for (std::size_t i = 1; i <= count; ++i) {
-    const std::size_t at = (watched_.worker + i) % count;
+  // From behind the last one, so that each has its turn.
+  std::size_t at = next_victim_;
+  for (std::size_t i = 0; i < count && watched_count_ < watched_.size(); ++i, ++at) {
+    at = at < count ? at : 0;
     const worker& other = workers.at(at);
-    if (at != index_ && other.next_.load(std::memory_order_relaxed) != nullptr) {
-      watched_ = {at, other.counters_.run.load(std::memory_order_relaxed)};
-      break;
-    }
+    if (at != index_ && other.next_.load(std::memory_order_relaxed) != nullptr)
+      watched_[watched_count_++] = {at, other.counters_.run.load(std::memory_order_relaxed)};
   }
+  next_victim_ = at;
   return {};
 }
 
@@ -373,7 +378,8 @@ worker::found worker::steal() noexcept {
 worker::found worker::search() noexcept {
   const bool spins = owner_.options().spin.count() != 0;
   const auto begin = spins ? sync::now() : sync::time_point();
-  watched_.ran = UINT64_MAX; // what was seen before this search says nothing
+  watched_count_ = 0; // what was seen before this search says nothing
+  slots_move_ = false;
   // Each round reads lines that other workers write: often at first, then less often.
   int pauses = 4;
   for (;;) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Sleeping and waking: the word of runtime/src/idle_set.hpp with its stack of sleepers and its keeper, the beds of
-// runtime/src/parker.hpp, and W1 to W3 as worker::wait_for_work has them (docs/scheduler.md).
+// runtime/src/parker.hpp, and W1 to W4 as worker::wait_for_work has them (docs/scheduler.md).
 //
 // OUTSIDE other threads submit ITEMS in all. WORKERS workers take them, search, LIMIT at a time, and sleep; any
-// job may last for ever. With ALL_SLEEP they begin asleep. Timers, pokes, and workers that come and go are left
-// out.
+// job may last for ever. With ALL_SLEEP they begin asleep. With SLOTS one more worker, which never sleeps, puts so
+// many jobs into its next slot; it runs each of them, or for ever what it runs just then. Timers, pokes, and workers
+// that come and go are left out.
 //
-// Checked, when nothing can go on any more: no item waits while somebody sleeps. Always: only who is in the idle
+// Checked, when nothing can go on any more: no item and no job in a slot waits while somebody sleeps. Always: only who is in the idle
 // word is taken out of it.
 //
 // Memory orders. An exchange of the idle word, and a look at it or at the queue, is one step: all are seq_cst. The
@@ -25,11 +26,17 @@
 #ifndef OUTSIDE
 #define OUTSIDE 2
 #endif
+#ifdef SLOTS
+#define PROCESSES (WORKERS + OUTSIDE + 1)
+#else
 #define PROCESSES (WORKERS + OUTSIDE)
+#define SLOTS 0
+#endif
 
 // The idle word; indices are counted from 1, 0 is nobody. For the tag, one bit for each reader: whether the tag
 // that it has read is the present one.
 byte stack = 0, keeper = 0, searching = 0;
+bool watched = false;
 bit current[PROCESSES];
 byte next_[WORKERS + 1];
 
@@ -43,6 +50,8 @@ bool asleep[WORKERS + 1]; // in the futex
 byte queue = 0;
 byte queue_later = 0; // published, in a store buffer
 byte submitted = 0;
+bool slot = false;
+byte slot_runs = 0; // jobs that the slot's worker has run
 
 bool listed[WORKERS + 1]; // for the check: who is in the idle word
 
@@ -64,7 +73,7 @@ inline new_tag() {
 inline look_at_word() { seen_stack = stack; seen_keeper = keeper; seen_searching = searching; current[me] = 1 }
 
 // W1's "pop_if_nobody_searches", and unpark.
-inline wake_another() {
+inline wake_sleeper() {
   d_step { look_at_word() };
   do
   :: seen_searching == 0 && (seen_stack != 0 || seen_keeper != 0) ->
@@ -80,7 +89,11 @@ inline wake_another() {
           :: seen_stack != 0 -> stack = popped; popped = seen_stack
           :: else -> keeper = 0; popped = seen_keeper
           fi;
+#ifndef MUTANT_WATCH_STAYS
+          watched = false;
+#endif
           assert(listed[popped]);
+          woke = true;
           listed[popped] = false;
           new_tag();
           seen_stack = 0; seen_keeper = 0; seen_searching = 0;
@@ -118,7 +131,20 @@ inline wake_another() {
   fi
 }
 
+inline wake_another() { wake_sleeper(); woke = false }
+
+// W2's and W3's look at all queues, if `look`.
+inline look_around() {
+  if
+  :: look && !watched -> k = 1 // before it looks at the slots
+  :: else
+  fi;
+  look = look && (queue > 0 || (k == 1 && slot));
+  k = 0
+}
+
 proctype outside(byte me) {
+  bool woke;
   byte k, popped, seen_stack, seen_keeper, seen_searching;
   do
   :: atomic {
@@ -136,9 +162,31 @@ proctype outside(byte me) {
   od
 }
 
+// Another worker's next slot: push_next, and its own take.
+proctype slot_worker(byte me) {
+  bool woke;
+  byte k, popped, seen_stack, seen_keeper, seen_searching, pushed;
+  do
+  :: pushed < SLOTS ->
+     atomic { !slot; slot = true; pushed++ };
+     k = (searching == 0 && (stack != 0 || keeper != 0) && !watched); // W4
+     if
+     :: k == 1 -> k = 0; wake_another() // W1
+     :: else
+     fi;
+     if
+     :: atomic { slot -> slot = false; slot_runs++ }
+     :: !slot // a thief has it
+     :: break
+     fi
+  :: else -> break
+  od
+}
+
 proctype worker(byte self; byte me) {
-  byte k, popped, seen_stack, seen_keeper, seen_searching;
-  bool searches, look;
+  bool woke;
+  byte k, popped, seen_stack, seen_keeper, seen_searching, seen_runs;
+  bool searches, look, moves, watches;
 
 #ifdef ALL_SLEEP
   goto park;
@@ -163,9 +211,9 @@ loop:
   :: searches ->
      if
      :: atomic { queue > 0 -> queue-- };
-        d_step { searches = false; searching--; look = (searching == 0) };
+        d_step { searches = false; moves = false; searching--; look = (searching == 0) };
 #ifndef MUTANT_NO_W2
-        look = look && queue > 0;
+        look_around();
         if
         :: look -> look = false; wake_another() // W2
         :: else
@@ -176,7 +224,33 @@ loop:
         :: goto rests
         fi
      :: atomic { queue == 0 -> skip }
+     fi;
+#if SLOTS > 0
+     seen_runs = slot_runs;
+     d_step { // steal_next
+       if
+       :: seen_runs != slot_runs -> moves = true
+       :: seen_runs == slot_runs && slot -> slot = false; k = 1
+       :: seen_runs == slot_runs -> skip // it was empty before
+       fi;
+       seen_runs = 0
+     };
+     if
+     :: k == 1 ->
+        k = 0;
+        d_step { searches = false; moves = false; searching--; look = (searching == 0) };
+#ifndef MUTANT_NO_W2
+        look_around();
+        if
+        :: look -> look = false; wake_another() // W2
+        :: else
+        fi;
+#endif
+        look = false;
+        goto busy
+     :: else
      fi
+#endif
   :: else
   fi;
   atomic { // push
@@ -186,12 +260,15 @@ loop:
     :: else -> next_[self] = stack; stack = self
     fi;
     new_tag();
+    watches = searches && moves;
+    moves = false;
+    watched = watched || watches;
     searching = searching - searches;
     searches = false;
     look = (searching == 0)
   };
 #ifndef MUTANT_NO_W3
-  look = look && queue > 0;
+  look_around();
   if
   :: look -> look = false; wake_another() // W3
   :: else
@@ -208,8 +285,25 @@ park:
   do
   :: atomic { bed[self] == SLEEPING -> asleep[self] = true };
 end:
-     !asleep[self]
-  :: atomic { bed[self] != SLEEPING -> bed[self] = EMPTY; searches = true; break } // counted by who woke it
+     if
+     :: !asleep[self]
+#ifndef MUTANT_NO_WATCH
+     :: atomic { watches -> asleep[self] = false }; // its time is over
+        if
+        :: atomic { bed[self] == SLEEPING -> bed[self] = EMPTY };
+           if
+           :: !watched -> watches = false
+           :: else ->
+              wake_sleeper(); // W4
+              watches = !woke; // somebody searches
+              woke = false
+           fi;
+           goto park
+        :: atomic { bed[self] != SLEEPING -> skip }
+        fi
+#endif
+     fi
+  :: atomic { bed[self] != SLEEPING -> bed[self] = EMPTY; searches = true; watches = false; break } // counted by who woke it
   od;
   goto loop;
 rests:
@@ -247,9 +341,12 @@ init {
     od;
     run outside(WORKERS);
 #if OUTSIDE > 1
-    run outside(WORKERS + 1)
+    run outside(WORKERS + 1);
+#endif
+#if SLOTS > 0
+    run slot_worker(WORKERS + OUTSIDE)
 #endif
   };
   timeout;
-  assert(queue == 0 || (stack == 0 && keeper == 0))
+  assert((queue == 0 && !slot) || (stack == 0 && keeper == 0))
 }

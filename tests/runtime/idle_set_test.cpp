@@ -123,6 +123,7 @@ TEST_CASE("random operations do as a model does, for one thread", "[idle_set]") 
   std::vector<std::uint32_t> stack;
   std::set<std::uint32_t> searching;
   std::set<std::uint32_t> working;
+  bool watched = false;
   for (std::uint32_t i = 0; i < workers; ++i)
     working.insert(i);
   int wrong = 0;
@@ -155,7 +156,9 @@ TEST_CASE("random operations do as a model does, for one thread", "[idle_set]") 
       const auto i = any_of(from);
       from.erase(i);
       stack.push_back(i);
-      wrong += idle.push(i, searches) == searching.empty() ? 0 : 1;
+      const bool watches = random() % 3 == 0;
+      watched |= watches;
+      wrong += idle.push(i, searches, watches) == searching.empty() ? 0 : 1;
       break;
     }
     default: {
@@ -165,11 +168,16 @@ TEST_CASE("random operations do as a model does, for one thread", "[idle_set]") 
         expected = stack.back();
         stack.pop_back();
         searching.insert(*expected);
+        watched = false;
       }
       wrong += (always ? idle.pop() : idle.pop_if_nobody_searches()) == expected ? 0 : 1;
     }
     }
     wrong += idle.searching() == searching.size() ? 0 : 1;
+    wrong += idle.is_watched() == watched ? 0 : 1;
+    const bool calls = searching.empty() && !stack.empty();
+    wrong += idle.calls_for_a_searcher() == calls ? 0 : 1;
+    wrong += idle.calls_for_a_searcher_of_slots() == (calls && !watched) ? 0 : 1;
   }
   CHECK(wrong == 0);
 }

@@ -12,6 +12,7 @@
 
 #include <catch.hpp>
 #include <pthread.h>
+#include <scheduler.hpp>
 #include <support/support.hpp>
 #include <unistd.h>
 
@@ -317,6 +318,61 @@ TEST_CASE("a coroutine runs elsewhere also while others hand work to each other"
   over = true;
   asking.get();
   answering.get();
+}
+
+TEST_CASE("the others sleep while a pair hand work to each other, and help when it stops",
+          "[runtime]") {
+  for (const std::size_t workers : {2U, 3U, 16U}) {
+    for (const auto spin : {0ns, 20'000ns}) {
+      weir::runtime rt{{.workers = workers, .spin = spin}};
+      const auto& idle = rt.scheduler().idle();
+      weir::queue<int> there(1);
+      weir::queue<int> back(1);
+      std::atomic<bool> over{false};
+      std::atomic<bool> stops{false};
+      std::atomic<long> answered{0};
+      const auto watched = [&] { return idle.is_watched() && idle.searching() == 0; };
+      std::atomic<long> pushed_watched{0};
+      long woken = 0;
+      const auto asks = [&]() -> weir::task<> {
+        while (!over) {
+          const long before = answered;
+          const bool sleep = watched();
+          const auto wakes = rt.stats().total.wakes;
+          co_await there.push(1);
+          if (sleep) {
+            woken += rt.stats().total.wakes == wakes ? 0 : 1;
+            ++pushed_watched;
+          }
+          // Who answers is in this worker's next slot, and nobody has been woken for it.
+          if (stops.exchange(false))
+            test::eventually([&] { return answered != before; });
+          (void)co_await back.pop();
+        }
+        there.close();
+      };
+      const auto answers = [&]() -> weir::task<> {
+        while (auto asked = co_await there.pop()) {
+          ++answered;
+          co_await back.push(*asked);
+        }
+      };
+      auto answering = rt.spawn(answers());
+      auto asking = rt.spawn(asks());
+      for (int round = 0; round < test::rounds(20); ++round) {
+        test::eventually(watched);
+        stops = true;
+        test::eventually([&] { return !stops; });
+      }
+      test::eventually([&] { return pushed_watched >= 100; });
+      over = true;
+      asking.get();
+      answering.get();
+      // The watch may end just then, but seldom does.
+      CHECK(woken * 2 < pushed_watched);
+      test::eventually([&] { return !idle.is_watched(); });
+    }
+  }
 }
 
 TEST_CASE("a worker never keeps tasks that an idle worker could run", "[runtime]") {
