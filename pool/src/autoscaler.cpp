@@ -19,7 +19,7 @@ autoscaler::autoscaler(std::shared_ptr<pool_engine> engine,
                        std::shared_ptr<const pool_settings> settings, autoscale_plan plan)
     : timer(&fire_step), job(&run_step), engine_(std::move(engine)), settings_(std::move(settings)),
       plan_(std::move(plan)) {
-  samples_.reserve(plan_.window);
+  samples_.reserve(std::min<std::size_t>(plan_.window, 64));
 }
 
 void autoscaler::start() {

@@ -31,6 +31,8 @@ task<bool> watch(std::shared_ptr<pool_engine> engine, pool_watcher::until what,
     co_await end;
     co_return true;
   }
+  if (engine->reached(what))
+    co_return true; // however little time there is
   bool in_time = true;
   try {
     auto limited = with_timeout(pool_watcher(std::move(engine), what), *timeout);

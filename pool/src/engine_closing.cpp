@@ -28,8 +28,9 @@ void pool_engine::open(std::size_t target) {
         throw_error(errc::pool_closed,
                     "the pool is still closing: await close() before it is started again");
       drained_ = false;
-      drained_word_.store(0, std::memory_order_relaxed); // the mutex orders it
-      flags_.store(0, std::memory_order_seq_cst);        // P4
+      drained_word_.store(0, std::memory_order_relaxed);    // the mutex orders it
+      queue_->runner_came();                                // P8, before it is seen as one
+      flags_.store(runner_flag, std::memory_order_seq_cst); // P4
     } else {
       flags_.fetch_and(~paused_flag, std::memory_order_seq_cst);
     }
@@ -47,22 +48,35 @@ void pool_engine::close() noexcept {
       return;
     queue_->closing_began();                                 // P4, before "closed"
     flags_.fetch_or(closed_flag, std::memory_order_seq_cst); // P4
+    if (target_.load(std::memory_order_relaxed) == 0)        // P7
+      leave_runners();
   }
   queue_->wait_for_takers(); // P4
-  settle();
+  settle_all();
+}
+
+void pool_engine::leave_runners() noexcept {
+  // In this order: for a moment it takes itself for another runner, and not another one for itself.
+  if ((flags_.fetch_and(~runner_flag, std::memory_order_seq_cst) & runner_flag) != 0)
+    queue_->runner_left();
 }
 
 void pool_engine::cancel_waiting() noexcept {
+  bool sweep = false;
   {
     const std::scoped_lock lock(mutex_);
-    if (!closing() || drained_ || has_others())
+    if (!closing() || drained_)
       return;
     flags_.fetch_or(cancelling_flag, std::memory_order_seq_cst); // P5, before it looks what waits
-    if (queue_->empty(*this))
-      return;
-    helpers_.fetch_add(1, std::memory_order_seq_cst);
+    leave_runners();
+    sweep = !has_others() && !queue_->empty(*this);
+    if (sweep)
+      helpers_.fetch_add(1, std::memory_order_seq_cst);
   }
-  activate(this_thread(), pool_slot::duty::sweep);
+  if (sweep)
+    activate(this_thread(), pool_slot::duty::sweep);
+  if (queue_->shared())
+    settle_all();
 }
 
 void pool_engine::abandon() noexcept {
@@ -72,6 +86,7 @@ void pool_engine::abandon() noexcept {
     if (!closing())
       queue_->closing_began();
     flags_.fetch_or(closed_flag | abandoned_flag, std::memory_order_seq_cst); // P4, P5
+    leave_runners();
     slots = target_.exchange(0, std::memory_order_seq_cst);
   }
   queue_->wait_for_takers(); // P4
@@ -127,6 +142,7 @@ void pool_engine::settle() noexcept {
       helpers_.fetch_add(1, std::memory_order_seq_cst);
     } else if (!used && !room_wanted && !waits) {
       drained_ = true;
+      leave_runners();
       queue_->closing_ended();
       slots = target_.exchange(0, std::memory_order_seq_cst);
       until_drained_.move_all_to(woken);
@@ -147,6 +163,16 @@ void pool_engine::settle_all() noexcept {
     for (const auto& pool : queue_->pools())
       pool->settle_if_closing();
   }
+}
+
+bool pool_engine::reached(pool_watcher::until what) noexcept {
+  settle_if_closing();
+  const std::scoped_lock lock(mutex_);
+  if (!closing() || drained_)
+    return true;
+  // As in settle().
+  return what == pool_watcher::until::queue_empty &&
+         room_waiters_.load(std::memory_order_seq_cst) == 0 && queue_->waiting(*this) <= 0;
 }
 
 void pool_engine::wait_drained() noexcept {

@@ -30,17 +30,15 @@ void queue_core::attach(const std::shared_ptr<pool_engine>& pool) {
   pools_.push_back({pool.get(), pool});
   if (counted_.size() > 1 || accepted_before_ != 0)
     shared_.store(true, std::memory_order_seq_cst);
-  pool_count_.fetch_add(1, std::memory_order_seq_cst);
+  runner_came();
 }
 
 void queue_core::detach(const pool_engine& pool) noexcept {
   const std::scoped_lock lock(mutex_);
   const auto at = std::find_if(pools_.begin(), pools_.end(),
                                [&](const member& each) { return each.engine == &pool; });
-  if (at == pools_.end())
-    return;
-  pools_.erase(at);
-  pool_count_.fetch_sub(1, std::memory_order_seq_cst);
+  if (at != pools_.end())
+    pools_.erase(at);
 }
 
 void queue_core::forget(const pool_engine& pool) noexcept {

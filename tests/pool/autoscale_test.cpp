@@ -162,6 +162,16 @@ TEST_CASE("B-12: the mended policy shrinks an idle pool to its minimum and stays
     CHECK(pool.step(0) == 0);
 }
 
+TEST_CASE("B-12: the mended policy also shrinks by windows of one sample", "[autoscale]") {
+  weir::manual_clock clock;
+  weir::runtime rt{{.workers = 1, .clock = &clock}};
+  weir::autoscale_pool<> pool{rt, {.min_size = 1, .max_size = 9, .auto_scale_cache_len = 1}};
+  pool.scale(8);
+  for (int i = 0; i < 8; ++i)
+    (void)pool.step_now();
+  CHECK(pool.target_size() == 1);
+}
+
 TEST_CASE("B-12: the mended policy does not shrink right after it has grown", "[autoscale]") {
   model pool(weir::policies::mended, 3, 20, 3);
   CHECK(pool.step(3) > 0);

@@ -13,6 +13,7 @@
 #include <support/support.hpp>
 
 using test::code_of;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -357,6 +358,62 @@ TEST_CASE("a task that would wait for itself through its pool is refused", "[fix
         weir::errc::would_deadlock);
   rt.block_on(two.close());
   CHECK(rt.block_on(one.submit([] { return 1; })) == 1);
+}
+
+TEST_CASE("a task that would wait for room behind itself is refused", "[fixed_pool]") {
+  weir::runtime rt{{.workers = 2}};
+  const auto submits = [](auto* pool) -> weir::task<int> {
+    auto inner = pool->submit_async([] { return 7; });
+    auto handle = co_await inner;
+    co_return co_await handle;
+  };
+  const auto fills = [&submits](auto* pool) -> weir::task<int> {
+    auto waits = pool->submit_nowait([] {});
+    auto refused = submits(pool);
+    co_return co_await refused;
+  };
+  weir::fixed_pool<> one{rt, {.size = 1, .queue_maxsize = 1}};
+  CHECK(code_of([&] { rt.block_on(one.submit(fills, &one)); }) == weir::errc::would_deadlock);
+  CHECK(rt.block_on(submits(&one)) == 7);
+  rt.block_on(one.close());
+  CHECK(one.stats().accepted == 3);
+}
+
+TEST_CASE("a task may wait for another one that a slot to come will run", "[fixed_pool]") {
+  weir::runtime rt{{.workers = 2}};
+  const auto submits = [](auto* pool) -> weir::task<int> {
+    auto inner = pool->submit([] { return 7; });
+    co_return co_await inner;
+  };
+  SECTION("of another pool of the queue") {
+    weir::work_queue<weir::fifo> queue;
+    weir::fixed_pool<> one{rt, queue, {.size = 1}};
+    weir::fixed_pool<> other{rt, queue, {.size = 1}};
+    CHECK(rt.block_on(one.submit(submits, &one)) == 7);
+  }
+  SECTION("of a pool that grows") {
+    weir::autoscale_pool<> grows{rt, {.min_size = 1, .auto_scale_interval = 1ms}};
+    CHECK(rt.block_on(grows.submit(submits, &grows)) == 7);
+  }
+}
+
+TEST_CASE("a pool that has come to its end is never closed too late", "[fixed_pool]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::fixed_pool<> pool{rt, {.size = 1}};
+  CHECK(rt.block_on(pool.submit([] { return 1; })) == 1);
+  rt.block_on(pool.close());
+  CHECK(rt.block_on(pool.close({.close_worker_timeout = 0s})).in_time);
+  CHECK(rt.block_on(pool.close({.close_pool_timeout = 0s, .safe = false})).in_time);
+  // Nothing waits: the first time-out has nothing to bound.
+  pool.start();
+  test::gate door;
+  auto runs = pool.submit_nowait([&] { door.pass(); });
+  test::eventually([&] { return pool.running_tasks_number() == 1; });
+  auto closing = rt.spawn(pool.close({.close_worker_timeout = 0s}));
+  test::eventually([&] { return pool.paused(); });
+  door.open();
+  CHECK(closing.get().in_time);
+  runs.get();
 }
 
 TEST_CASE("a runtime that stops cancels what waits in its pools", "[fixed_pool]") {

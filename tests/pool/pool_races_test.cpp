@@ -255,6 +255,73 @@ TEST_CASE("close() ends when the pool that shares its last tasks is destroyed", 
   CHECK(closes.closed());
 }
 
+TEST_CASE("close() cancels what no pool of the queue will run any more", "[pool_races]") {
+  // The pool that could have run it has been closed, before or after, and is still there.
+  const bool before = GENERATE(false, true);
+  weir::runtime rt{{.workers = 2}};
+  weir::work_queue<weir::fifo> queue;
+  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
+  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  empty.scale(-1);
+  if (before)
+    rt.block_on(other.close());
+  else
+    other.scale(-1);
+  auto waiting = empty.submit_nowait(nothing);
+  empty.close_nowait();
+  if (!before) {
+    CHECK_FALSE(waiting.done()); // the other one may get a slot again
+    other.close_nowait();
+  }
+  rt.block_on(empty.close());
+  CHECK_FALSE(finished(waiting));
+  rt.block_on(other.close());
+  CHECK(empty.closed());
+  CHECK(other.closed());
+}
+
+TEST_CASE("a pool without slots leaves what waits to one that has some", "[pool_races]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::work_queue<weir::fifo> queue;
+  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
+  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  empty.scale(-1);
+  blocker blocks;
+  auto running = occupy(other, blocks);
+  auto waiting = empty.submit_nowait(nothing);
+  empty.close_nowait(weir::removal::hard);
+  other.close_nowait();
+  CHECK_FALSE(waiting.done());
+  blocks.open();
+  CHECK(finished(waiting));
+  rt.block_on(other.close());
+  rt.block_on(empty.close());
+}
+
+TEST_CASE("hard closes of all pools of a queue cancel what waits", "[pool_races]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::work_queue<weir::fifo> queue;
+  weir::fixed_pool<> one{rt, queue, {.size = 1}};
+  weir::fixed_pool<> two{rt, queue, {.size = 1}};
+  blocker blocks;
+  auto first = occupy(one, blocks);
+  auto second = occupy(two, blocks);
+  auto waiting = one.submit_nowait(nothing);
+  one.close_nowait(weir::removal::hard);
+  CHECK_FALSE(waiting.done());
+  two.close_nowait(weir::removal::hard);
+  CHECK_FALSE(finished(waiting));
+  blocks.open();
+  rt.block_on(one.close());
+  rt.block_on(two.close());
+  // Opened again, both run as before.
+  one.start();
+  two.start();
+  CHECK(rt.block_on(one.submit([] { return 1; })) == 1);
+  one.close_nowait(weir::removal::hard);
+  CHECK(rt.block_on(two.submit([] { return 2; })) == 2);
+}
+
 TEST_CASE("what is admitted for a pool that has ended is counted", "[pool_races]") {
   weir::runtime rt{{.workers = 3}};
   weir::work_queue<weir::fifo> queue(1);

@@ -208,6 +208,8 @@ TEST_CASE("pools of groups, scaling and blocking threads refuse a forked child",
     weir::runtime own({.workers = 1});
     all.check(forked([&] { (void)own.block_on(groups->gather()); }));
     all.check(forked([&] { (void)own.block_on(groups->until_closed()); })); // 25
+    all.check(forked([&] { (void)scaled->close(); }));
+    all.check(forked([&] { scaled->close_nowait(); }));
     locked.reset();
     groups.reset();
     fixed.reset();

@@ -27,7 +27,7 @@ struct autoscale_input {
   std::size_t size = 1;
   std::size_t min = 1;
   std::size_t max = 1;
-  /// How many steps ago the limit was last raised and lowered; `never` if it was not.
+  /// How many steps ago a step last raised and lowered the limit; `never` if none has.
   std::size_t since_grown = never;
   std::size_t since_shrunk = never;
 
@@ -41,19 +41,20 @@ struct autoscale_decision {
   bool accumulating = false;
 };
 
-/// A policy. Called at each step, on a worker, one call at a time; must not block. If it throws,
-/// the step changes nothing and the exception is logged.
+/// A policy. Called at each step, on a worker or by `step_now`, one call at a time; must not block.
+/// If it throws, the step changes nothing and the exception is logged.
 using autoscale_policy = std::function<autoscale_decision(const autoscale_input&)>;
 
 namespace policies {
 
 /// The default.
 ///
-/// A rising backlog of more than two tasks for each slot gets all slots at once. A backlog of one
-/// or more for each slot adds a third of what is left, a smaller one that grows adds a twentieth.
-/// While less than that waits, but anything does, nothing changes. When nothing has waited for a
-/// quarter of the window the pool shrinks, by a tenth of what is above `min`, and not within three
-/// steps after it has grown: a pool without work reaches `min`, and stays there.
+/// A rising backlog of more than two tasks for each slot gets all slots at once, one that does not
+/// rise adds 0.6 of what is left. A backlog of one or more for each slot adds 0.3, a smaller one
+/// that grows 0.05. While less than that waits, but anything does, nothing changes. When nothing
+/// has waited for a quarter of the window (and two samples, if it has two) the pool shrinks, by a
+/// tenth of what is above `min`, and not within three steps after it has grown: a pool without work
+/// reaches `min`, and stays there.
 [[nodiscard]] WEIR_API autoscale_decision mended(const autoscale_input& in) noexcept;
 
 /// Does at each step what Python's aio_parallel_tools does, oddities included: it never takes a

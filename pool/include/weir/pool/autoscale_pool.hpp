@@ -63,6 +63,7 @@ class autoscale_pool : public detail::queued_pool<Queue> {
             detail::settings_of("AutoscalePool", options)),
         scaler_(std::make_shared<detail::autoscaler>(this->shared_engine(), this->settings(),
                                                      checked(options))) {
+    this->engine().grow_by_itself();
     if (options.started)
       start();
   }
@@ -107,10 +108,12 @@ class autoscale_pool : public detail::queued_pool<Queue> {
   [[nodiscard(
       "the pool is closed now; await this to wait for what it has accepted")]] task<close_report>
   close(close_options options = {}) {
+    this->require_not_forked();
     scaler_->stop();
     return this->begin_close(options);
   }
   void close_nowait(removal how = removal::soft) {
+    this->require_not_forked();
     scaler_->stop();
     this->begin_close_nowait(how);
   }

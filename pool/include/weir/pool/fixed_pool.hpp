@@ -54,11 +54,13 @@ struct fixed_pool_options {
 ///
 /// A slot is a number: a task that is suspended keeps its slot and holds no thread. Tasks wait in a
 /// queue of the policy `Queue` for a slot, and a free slot takes the best task at the moment when a
-/// worker turns to it. Submitting takes no lock, except when the queue is bounded and full;
-/// neither does a slot that goes from one task to the next.
+/// worker turns to it. Submitting takes no lock, except when the queue is bounded and full, or
+/// shared by pools and all slots of this one are taken; neither does a slot that goes from one task
+/// to the next, but with `lifo` and `priority` one slot at a time takes its task.
 ///
 /// Thread safety: every member may be called from any thread, except the destructor. When the
-/// runtime has ended, what waits has been cancelled, and the pool refuses tasks.
+/// runtime has ended, what waits has been cancelled, and the pool refuses tasks; only in a pool
+/// whose limit is 0 tasks wait on until it is closed or destroyed.
 template <queue_policy Queue = fifo>
 class fixed_pool : public detail::queued_pool<Queue> {
  public:
@@ -86,14 +88,15 @@ class fixed_pool : public detail::queued_pool<Queue> {
   ~fixed_pool() = default;
 
   /// Opens a pool that was not started or has been closed, with at least `options.size` slots; ends
-  /// a pause. Otherwise does nothing. Throws `errc::pool_closed` while the pool is still closing,
-  /// `errc::forked`.
+  /// a pause. An open pool gets at least so many too. Throws `errc::pool_closed` while the pool is
+  /// still closing, `errc::forked`.
   void start() {
     this->require_not_forked();
     this->engine().open(size_);
   }
 
-  /// Adds `number` to the limit, but not below 0. \return the new limit, which may be awaited.
+  /// Adds `number` to the limit, which stays between 0 and `size_limit`. \return the new limit,
+  /// which may be awaited.
   ///
   /// More slots start tasks at once. Fewer take effect when running tasks end, whatever waits;
   /// hard, as many tasks as needed are asked to stop. Throws `pool_is_closed`, `errc::forked`.
@@ -109,7 +112,8 @@ class fixed_pool : public detail::queued_pool<Queue> {
 
   /// Refuses new tasks from now on, and gives a task that ends when everything accepted has ended,
   /// tasks that were waiting for room included, or when a time is over. A pool without slots
-  /// cancels what waits. May be called again; stop of the awaiting task ends only the wait.
+  /// cancels what waits, unless other pools of its queue are open or still run it: then when the
+  /// last of these closes. May be called again; stop of the awaiting task ends only the wait.
   /// Awaiting it in a task of this pool throws `errc::would_deadlock`: the task would wait for
   /// itself. Throws `errc::forked`.
   [[nodiscard(
@@ -117,7 +121,8 @@ class fixed_pool : public detail::queued_pool<Queue> {
   close(close_options options = {}) {
     return this->begin_close(options);
   }
-  /// Refuses new tasks from now on. Hard: cancels what waits, requests stop of what runs.
+  /// Refuses new tasks from now on. Hard: cancels what waits, as `close` of a pool without slots
+  /// does, and requests stop of what runs.
   void close_nowait(removal how = removal::soft) { this->begin_close_nowait(how); }
 
  private:

@@ -31,6 +31,10 @@
 /// P6  What a closing pool has taken may belong to another pool that has come to the queue since.
 ///     The other one came before it submitted; so a look after the task was taken is enough.
 /// P7  `target_` and "closed" change under the mutex: the limit of a closed pool stays 0.
+/// P8  A pool is one of its queue's runners while it is open, and while it closes until it is
+///     drained, unless it has no slots then or is to cancel what waits. What waits is cancelled if
+///     a pool that closes asks for that, or has no slots, and no other runner is left. Who stops
+///     being a runner has all closing pools look again.
 #pragma once
 
 #include <weir/clock.hpp>
@@ -167,12 +171,20 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] std::size_t target() const noexcept {
     return static_cast<std::size_t>(target_.load(std::memory_order_relaxed));
   }
+  /// Before the pool is used: its limit rises by itself when tasks wait.
+  void grow_by_itself() noexcept { grows_ = true; }
+  /// Whether whoever `scope` belongs to holds the only slot that could ever run what waits.
+  [[nodiscard]] bool only_slot_is_of(const task_scope& scope) const noexcept {
+    return target() <= 1 && !grows_ && scope.root().belongs_to(this) && !queue_->shared();
+  }
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] std::size_t waiting() const noexcept;
   [[nodiscard]] std::size_t running() const noexcept;
   [[nodiscard]] pool_stats stats() const noexcept;
 
-  [[nodiscard]] bool paused() const noexcept { return flags_.load(std::memory_order_relaxed) != 0; }
+  [[nodiscard]] bool paused() const noexcept {
+    return (flags_.load(std::memory_order_relaxed) & ~runner_flag) != 0;
+  }
   [[nodiscard]] bool closing() const noexcept {
     // Seq_cst: P4.
     return (flags_.load(std::memory_order_seq_cst) & closed_flag) != 0;
@@ -188,8 +200,10 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void close() noexcept;
   /// Requests stop of all running tasks. \return how many.
   std::size_t stop_running(std::size_t at_most = SIZE_MAX) noexcept;
-  /// Cancels what waits in a closing pool, unless other pools share the queue.
+  /// Cancels what waits in a closing pool, once no other runner of the queue is left.
   void cancel_waiting() noexcept;
+  /// Whether a closing pool has come to that.
+  [[nodiscard]] bool reached(pool_watcher::until what) noexcept;
   /// Blocks a thread that is no worker until the pool is drained.
   void wait_drained() noexcept;
   // By a task whose callbacks are still to be run: the pool is not drained before. Seq_cst: P4.
@@ -207,6 +221,7 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   static constexpr std::uint32_t paused_flag = 2;
   static constexpr std::uint32_t cancelling_flag = 4;
   static constexpr std::uint32_t abandoned_flag = 8;
+  static constexpr std::uint32_t runner_flag = 16;
   static constexpr std::size_t chunk_count = 30;
   static constexpr std::uint32_t first_chunk = 4;
 
@@ -229,15 +244,18 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   void limit_changed(std::uint64_t before, std::uint64_t now, bool hard) noexcept;
   /// \return whether that is under way; false on a drained pool.
   [[nodiscard]] bool clear_husks(thread_state& thread) noexcept;
-  /// Whether other pools that have not ended use the queue. Seq_cst: P6.
+  /// Whether the queue has other runners (P8). Seq_cst: P6.
   [[nodiscard]] bool has_others() const noexcept {
-    const bool gone = (flags_.load(std::memory_order_seq_cst) & abandoned_flag) != 0;
-    return queue_->pool_count() > (gone ? 0U : 1U);
+    const bool runs = (flags_.load(std::memory_order_seq_cst) & runner_flag) != 0;
+    return queue_->runners() > (runs ? 1U : 0U);
   }
+  /// P8. Under the mutex.
+  void leave_runners() noexcept;
   /// Whether no pool of its queue is at closing, so that a slot may take its next task for this
   /// one and need not look whether it is to be cancelled. Seq_cst: P4, P5, P6.
   [[nodiscard]] bool undisturbed() const noexcept {
-    return (flags_.load(std::memory_order_seq_cst) & ~paused_flag) == 0 && !queue_->shared();
+    constexpr auto harmless = paused_flag | runner_flag;
+    return (flags_.load(std::memory_order_seq_cst) & ~harmless) == 0 && !queue_->shared();
   }
   /// A hint: whether lower_surplus() would succeed.
   [[nodiscard]] bool has_surplus() const noexcept {
@@ -290,11 +308,12 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   scheduler* home_;
   const std::shared_ptr<queue_core> queue_;
   const std::uint64_t time_mask_;
+  bool grows_ = false;
 
   // Read by everybody, seldom written.
   alignas(sync::line_size) sync::atomic<std::uint64_t> active_{0};
   sync::atomic<std::uint64_t> target_{0};
-  sync::atomic<std::uint32_t> flags_{paused_flag};
+  sync::atomic<std::uint32_t> flags_{paused_flag | runner_flag};
   sync::atomic<bool> clearing_{false};
   sync::atomic<std::uint64_t> peak_{0};
   striped_count accepted_; // by every submitter

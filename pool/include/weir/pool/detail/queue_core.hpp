@@ -56,9 +56,12 @@ class WEIR_API queue_core {
   /// By a pool's end. It is still counted until `forget`: tasks may be admitted for it.
   void detach(const pool_engine& pool) noexcept;
   void forget(const pool_engine& pool) noexcept;
-  /// Pools that have not ended. Seq_cst: P6, and a pool's end comes before it looks who is left.
-  [[nodiscard]] std::uint32_t pool_count() const noexcept {
-    return pool_count_.load(std::memory_order_seq_cst);
+  // Pools that run what waits, or will once they have slots again. Seq_cst: P6, and who leaves them
+  // does so before it looks who is left.
+  void runner_came() noexcept { runners_.fetch_add(1, std::memory_order_seq_cst); }
+  void runner_left() noexcept { runners_.fetch_sub(1, std::memory_order_seq_cst); }
+  [[nodiscard]] std::uint32_t runners() const noexcept {
+    return runners_.load(std::memory_order_seq_cst);
   }
   // Pools that close and are not drained. Seq_cst: P4, against what is counted.
   void closing_began() noexcept { closing_.fetch_add(1, std::memory_order_seq_cst); }
@@ -135,7 +138,7 @@ class WEIR_API queue_core {
 
   // Read by everybody, seldom written.
   alignas(sync::line_size) sync::atomic<bool> shared_{false};
-  sync::atomic<std::uint32_t> pool_count_{0};
+  sync::atomic<std::uint32_t> runners_{0};
   sync::atomic<std::uint32_t> closing_{0};
   sync::atomic<std::int64_t> slots_{0};
 

@@ -47,9 +47,9 @@ class queued_pool {
   /// Awaiting throws `not_available` while the pool is paused, `pool_is_closed`, `errc::stopped`;
   /// `errc::empty_callable` comes from this call. If stop is requested of the awaiting task, it
   /// takes its task back or requests stop of it. A task of this pool that awaits another one keeps
-  /// its slot meanwhile: if all slots are held by such tasks, none goes on. With one slot that is
-  /// certain and throws `errc::would_deadlock`. On a thread that is no worker:
-  /// `runtime.block_on(pool.submit(...))`.
+  /// its slot meanwhile: if all slots are held by such tasks, none goes on. In the only slot of a
+  /// fixed pool that does not share its queue that throws `errc::would_deadlock`. On a thread that
+  /// is no worker: `runtime.block_on(pool.submit(...))`.
   template <class F, class... Args>
     requires submittable<F, Args...>
   submission<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {
@@ -64,6 +64,7 @@ class queued_pool {
   }
 
   /// As `submit`, but the awaiting coroutine waits only while the queue is full and gets a handle.
+  /// Throws `errc::would_deadlock` only if it would have to wait.
   template <class F, class... Args>
     requires submittable<F, Args...>
   async_submission<submit_result_t<F, Args...>> submit_async(F&& f, Args&&... args) {
@@ -201,8 +202,8 @@ class queued_pool {
   [[nodiscard]] bool closed() const noexcept { return engine_->drained(); }
 
   /// Turns pausing on or off. Paused, a pool refuses new tasks with `not_available`; what it has
-  /// accepted runs, and who waits for room already still gets in. \return the new state; may be
-  /// awaited.
+  /// accepted runs, and who waits for room already still gets in. \return whether that is on now (a
+  /// closed pool is paused in any case); may be awaited.
   immediate<bool> pause() noexcept { return immediate<bool>(engine_->toggle_pause()); }
   void set_paused(bool paused) noexcept { engine_->set_paused(paused); }
   /// As `set_paused(false)`.

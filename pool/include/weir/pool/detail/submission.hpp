@@ -70,7 +70,7 @@ class [[nodiscard("the task is submitted when this is awaited")]] submission
                   "submit() can be awaited only inside a weir::task; elsewhere use "
                   "runtime.block_on(pool.submit(...))");
     detail::promise_base& promise = parent.promise();
-    if (this->engine_->target() <= 1 && promise.scope().root().belongs_to(this->engine_.get()))
+    if (this->engine_->only_slot_is_of(promise.scope()))
       detail::throw_error(errc::would_deadlock,
                           "a task must not wait for another task of its pool's only slot");
     if (!prepare(promise.scope(), promise))
@@ -142,8 +142,14 @@ class [[nodiscard("the task is submitted when this is awaited")]] async_submissi
     this->room_.resume = {&promise.scope().home(), &promise, this};
     this->turn_into_handle();
     try {
-      if (!this->engine_->admit_or_wait(detail::this_thread(), this->room_))
-        return commit();
+      if (!this->engine_->admit_or_wait(detail::this_thread(), this->room_)) {
+        if (!this->engine_->only_slot_is_of(promise.scope()) ||
+            !this->engine_->queue().withdraw(this->room_))
+          return commit();
+        detail::throw_error(errc::would_deadlock,
+                            "the pool's queue is full, and a task must not wait for room that "
+                            "only the end of a task in its own slot can make");
+      }
     } catch (...) {
       this->turn_back();
       retract();
