@@ -158,32 +158,41 @@ void task_pool_core::forget_group(pool_group& group) noexcept {
 
 void task_pool_core::cancel_group(std::string_view name, const stop_reason& reason) {
   std::shared_ptr<pool_group> group;
+  {
+    const auto lock = lock_for_caller();
+    if (const auto found = groups_.find(name); found != groups_.end())
+      group = found->second->self_;
+  }
+  if (group == nullptr || !cancel_group(*group, reason))
+    throw task_group_not_found(name);
+}
+
+bool task_pool_core::cancel_group(pool_group& group, const stop_reason& reason) {
   stop_list to_stop;
   pool_work work;
   pool_group* preparing = nullptr;
   bool feeder_known = false;
   {
     const auto lock = lock_for_caller();
-    const auto found = groups_.find(name);
-    if (found == groups_.end())
-      throw task_group_not_found(name);
-    group = found->second->self_;
-    feeder_known = group->feeder_known_;
-    forget_group(*group);
-    interrupt_any(*group, reason, work, preparing);
-    while (group->first_running_ != nullptr)
-      mark_cancelling(*group->first_running_, to_stop);
-    drop_if_done(*group, work);
+    if (!group.known_)
+      return false;
+    feeder_known = group.feeder_known_;
+    forget_group(group);
+    interrupt_any(group, reason, work, preparing);
+    while (group.first_running_ != nullptr)
+      mark_cancelling(*group.first_running_, to_stop);
+    drop_if_done(group, work);
   }
-  log()(log_level::debug, pool_logger, str_, " cancelling tasks in group ", group->name_);
+  log()(log_level::debug, pool_logger, str_, " cancelling tasks in group ", group.name_);
   if (feeder_known)
     log()(log_level::debug, pool_logger, str_, " cancelled and forgot meta tasks from group ",
-          group->name_);
+          group.name_);
   interrupt_sources(preparing, reason);
   request_stop(to_stop, reason);
-  log()(log_level::debug, pool_logger, str_, " cancelled tasks from group ", group->name_);
-  log()(log_level::debug, pool_logger, str_, " forgot task group ", group->name_);
+  log()(log_level::debug, pool_logger, str_, " cancelled tasks from group ", group.name_);
+  log()(log_level::debug, pool_logger, str_, " forgot task group ", group.name_);
   perform(this_thread(), work);
+  return true;
 }
 
 void task_pool_core::cancel_all(const stop_reason& reason) {

@@ -73,6 +73,20 @@ TEST_CASE("D5: cancelling a group", "[cancel][D5]") {
                              });
 }
 
+TEST_CASE("a handle cancels its own group, not a later one of that name", "[cancel]") {
+  weir::runtime rt{{.workers = 1}};
+  weir::task_pool pool(rt);
+  auto former = pool.apply([] {}, {.num = 0, .group_name = "g"});
+  rt.block_on(pool.flush()); // the name is free
+  auto later = pool.apply(&endless, {.group_name = "g"});
+  former.cancel();
+  CHECK(pool.num_running() == 1);
+  CHECK(pool.get_group_ids("g").size() == 1);
+  later.cancel();
+  CHECK_THROWS_AS(pool.get_group_ids("g"), weir::task_group_not_found);
+  later.cancel(); // nothing
+}
+
 TEST_CASE("1A.11: the lines of a cancelled group are for debugging", "[cancel]") {
   weir::runtime rt{{.workers = 1}};
   test::pool_log log;

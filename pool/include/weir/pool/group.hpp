@@ -148,13 +148,9 @@ class group {
     return wait_first(core_, state_, detail::group_waiter::kind::first_started);
   }
 
-  /// Cancels it as `cancel_group`; nothing if the pool has forgotten it.
-  void cancel(const stop_reason& reason = {}) {
-    try {
-      core_->cancel_group(name(), reason);
-    } catch (const task_group_not_found&) { // forgotten: all its tasks have ended or been stopped
-    }
-  }
+  /// Cancels it as `cancel_group`; nothing if the pool has forgotten it: then all its tasks have
+  /// ended or been stopped, and its name may be another group's.
+  void cancel(const stop_reason& reason = {}) { (void)core_->cancel_group(*state_, reason); }
 
   /// The handle of the task that is made of an argument, by its place; arguments that were skipped
   /// have none and do not count.

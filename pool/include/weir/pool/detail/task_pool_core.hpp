@@ -190,6 +190,8 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// What cancelling it would throw, as a code; else cancels it.
   [[nodiscard]] std::error_code try_cancel(task_id id, const stop_reason& reason);
   void cancel_group(std::string_view name, const stop_reason& reason);
+  /// \return whether the pool knew the group.
+  bool cancel_group(pool_group& group, const stop_reason& reason);
   void cancel_all(const stop_reason& reason);
   [[nodiscard]] std::vector<task_id> stop(std::size_t count, const stop_reason& reason);
 
