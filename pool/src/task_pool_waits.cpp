@@ -264,7 +264,8 @@ std::exception_ptr task_pool_core::take_first_error() {
 }
 
 void task_pool_core::forget_old_groups(pool_work& work) noexcept {
-  while (groups_.size() > settings_.history + 1 &&
+  // The newest one is being opened and does not count; `history` may be the largest number.
+  while (groups_.size() - 1 > settings_.history &&
          first_known_->state_ == pool_group::state::finished && first_known_->live_ == 0) {
     pool_group& oldest = *first_known_;
     forget_group(oldest);

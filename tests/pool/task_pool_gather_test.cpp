@@ -257,6 +257,14 @@ TEST_CASE("A-12: what a pool remembers is bounded", "[gather][A-12]") {
   CHECK(report.finished == 100);
 }
 
+TEST_CASE("A-12: a pool without a bound for its memory forgets nothing", "[gather][A-12]") {
+  weir::runtime rt{{.workers = 1}};
+  weir::task_pool pool(rt, {.history = weir::unlimited});
+  for (int i = 0; i < 3; ++i)
+    (void)pool.apply([] {}, {.num = 0});
+  CHECK_NOTHROW(pool.get_group_ids("apply-task-group-0", "apply-task-group-1"));
+}
+
 TEST_CASE("A-13: current figures and totals fit together", "[gather][A-13]") {
   test::pool_stage stage;
   const auto main = [&]() -> weir::task<bool> {
