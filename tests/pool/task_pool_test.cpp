@@ -96,6 +96,23 @@ TEST_CASE("1A.2: sizes below 0 are refused", "[task_pool]") {
   CHECK(thrown_text<weir::invalid_pool_option>([&] { pool.set_pool_size(-3); }) == text);
   CHECK(pool.pool_size() == 2);
   CHECK(weir::task_pool(rt).pool_size() == weir::unlimited);
+  CHECK(weir::task_pool(rt, std::size_t{7}).pool_size() == 7);
+  CHECK(weir::task_pool(rt, weir::unlimited).pool_size() == weir::unlimited);
+}
+
+TEST_CASE("1A.4, 1A.8: fewer tasks than none are none", "[task_pool]") {
+  weir::runtime rt{{.workers = 1}};
+  weir::event door;
+  weir::simple_task_pool pool(rt, &work, std::tuple(&door), {.pool_size = 2});
+  (void)pool.start(2);
+  CHECK(pool.start(-1).ids().empty());
+  CHECK(pool.try_start(-1)->ids().empty());
+  CHECK(pool.start(pool.try_admit().value(), -1).ids().empty());
+  CHECK(pool.stats().accepted == 2);
+  CHECK(pool.stop(-1).empty());
+  CHECK(pool.stop(0).empty());
+  CHECK(pool.num_running() == 2);
+  CHECK(pool.stop(weir::unlimited) == ids(1, 0));
 }
 
 TEST_CASE("rows 8, 9: functions, callables and lambdas have names", "[task_pool][A-16]") {

@@ -59,23 +59,30 @@ class simple_task_pool : public pool_base {
   /// The name of the callable; "task" if it has none.
   [[nodiscard]] std::string_view func_name() const noexcept { return name_; }
 
-  /// Starts `num` more tasks, as a group "start-group-<number>". Throws `pool_is_closed`,
-  /// `pool_is_locked`, `pool_is_full`, `errc::stopped`, `std::bad_alloc`.
-  group<value_type> start(std::size_t num = 1) { return start_at(core().place(), num); }
+  /// Starts `num` more tasks, none if that is negative, as a group "start-group-<number>". Throws
+  /// `pool_is_closed`, `pool_is_locked`, `pool_is_full`, `errc::stopped`, `std::bad_alloc`, and
+  /// what copying callable and arguments for the group throws.
+  template <std::integral Count = std::size_t>
+  group<value_type> start(Count num = 1) {
+    return start_at(core().place(), count_of(num));
+  }
   /// In a place that was got by `admit` or `try_admit`.
-  group<value_type> start(admission place, std::size_t num = 1) {
-    return start_at(std::move(place).place_in(core()), num);
+  template <std::integral Count = std::size_t>
+  group<value_type> start(admission place, Count num = 1) {
+    return start_at(std::move(place).place_in(core()), count_of(num));
   }
   /// As `start`, but gives nothing in place of `pool_is_full`.
-  [[nodiscard]] std::optional<group<value_type>> try_start(std::size_t num = 1) {
+  template <std::integral Count = std::size_t>
+  [[nodiscard]] std::optional<group<value_type>> try_start(Count num = 1) {
     auto place = core().try_place();
-    return place ? std::optional(start_at(std::move(*place), num)) : std::nullopt;
+    return place ? std::optional(start_at(std::move(*place), count_of(num))) : std::nullopt;
   }
 
-  /// Requests stop of up to `num` running tasks, the newest first, tasks that were stopped before
-  /// not counted. \return their ids in that order.
-  std::vector<task_id> stop(std::size_t num = 1, const stop_reason& reason = {}) {
-    return core().stop(num, reason);
+  /// Requests stop of up to `num` running tasks, none if that is negative, the newest first, tasks
+  /// that were stopped before not counted. \return their ids in that order.
+  template <std::integral Count = std::size_t>
+  std::vector<task_id> stop(Count num = 1, const stop_reason& reason = {}) {
+    return core().stop(count_of(num), reason);
   }
   /// The same of all.
   std::vector<task_id> stop_all(const stop_reason& reason = {}) { return stop(unlimited, reason); }

@@ -45,8 +45,8 @@ class WEIR_API task_pool : public pool_base {
   /// Throws `invalid_pool_option` for limits that are none.
   explicit task_pool(runtime& on, task_pool_options options = {})
       : pool_base(on, "TaskPool", settings_of(options)) {}
-  /// For sizes that may be negative: throws `invalid_pool_option`.
-  template <std::signed_integral Size>
+  /// A pool of that size, otherwise as by default. Throws `invalid_pool_option` for one below 0.
+  template <std::integral Size>
   task_pool(runtime& on, Size pool_size)
       : task_pool(on, task_pool_options{.pool_size = checked_size(pool_size)}) {}
   ~task_pool() = default;
