@@ -36,8 +36,9 @@ pool_group::pool_group(group_settings settings, std::unique_ptr<task_source> sou
 pool_group::~pool_group() = default;
 
 task_pool_core::task_pool_core(scheduler& home, std::string_view kind, task_pool_settings settings)
-    : home_(&home), settings_(std::move(settings)), str_(pool_name(kind, settings_.name)),
-      limit_(settings_.pool_size), buckets_(64), history_(settings_.history) {
+    : home_(&home), keeps_home_(home), settings_(std::move(settings)),
+      str_(pool_name(kind, settings_.name)), limit_(settings_.pool_size), buckets_(64),
+      history_(settings_.history) {
   log()(log_level::debug, pool_logger, str_, " initialized");
 }
 
@@ -173,6 +174,14 @@ std::optional<group_place> task_pool_core::try_place() {
   return taken;
 }
 
+void task_pool_core::require_open() const {
+  {
+    const auto lock = lock_for_caller();
+    check_open();
+  }
+  detail::require_open(*home_);
+}
+
 group_place task_pool_core::place() {
   auto taken = try_place();
   if (!taken)
@@ -181,6 +190,8 @@ group_place task_pool_core::place() {
 }
 
 void task_pool_core::give_back_place() noexcept {
+  if (is_forked(*home_))
+    return;
   pool_work work;
   {
     const std::scoped_lock lock(mutex_);
@@ -207,7 +218,7 @@ void task_pool_core::refuse_places(place_waiter::answer why, woken_list& woken) 
 }
 
 void task_pool_core::require_unknown(std::string_view group_name) const {
-  const std::scoped_lock lock(mutex_);
+  const auto lock = lock_for_caller();
   if (groups_.contains(group_name))
     throw task_group_already_exists(group_name);
 }
@@ -219,7 +230,7 @@ std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
   thread_state& thread = this_thread();
   pool_work work;
   {
-    const std::scoped_lock lock(mutex_);
+    const auto lock = lock_for_caller();
     check_open();
     if (name.empty()) {
       auto& number = group_numbers_[std::string(stem)];

@@ -102,6 +102,21 @@ TEST_CASE("a task_pool may outlive its runtime", "[after]") {
   running.reset();
 }
 
+TEST_CASE("what was got of a task_pool may outlive it and its runtime", "[after]") {
+  auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 2});
+  auto pool = std::make_unique<weir::task_pool>(*rt);
+  auto group = pool->apply(one);
+  (void)rt->block_on(group.results());
+  auto used = pool->try_admit();
+  auto dropped = pool->try_admit();
+  rt.reset();
+  CHECK(test::code_of([&] { (void)pool->apply(std::move(used.value()), one); }) ==
+        weir::errc::stopped);
+  pool.reset();
+  dropped.reset();
+  CHECK(group.ids().size() == 1);
+}
+
 TEST_CASE("a simple_task_pool may outlive its runtime", "[after]") {
   auto rt = std::make_unique<weir::runtime>(weir::runtime_options{.workers = 2});
   weir::simple_task_pool pool(*rt, for_ever);

@@ -180,6 +180,8 @@ TEST_CASE("pools of groups, scaling and blocking threads refuse a forked child",
   auto threads = std::make_unique<weir::blocking_executor>();
   test::gate door;
   auto group = groups->apply([&] { door.pass(); });
+  auto place = groups->try_admit();
+  auto spare = groups->try_admit();
   auto locked = std::make_optional(groups->scoped_lock());
   const int code = in_child([&](steps& all) {
     all.check(forked([&] { (void)groups->apply([] {}); }));
@@ -210,6 +212,8 @@ TEST_CASE("pools of groups, scaling and blocking threads refuse a forked child",
     all.check(forked([&] { (void)own.block_on(groups->until_closed()); })); // 25
     all.check(forked([&] { (void)scaled->close(); }));
     all.check(forked([&] { scaled->close_nowait(); }));
+    all.check(forked([&] { (void)groups->apply(std::move(place.value()), [] {}); }));
+    spare.reset();
     locked.reset();
     groups.reset();
     fixed.reset();

@@ -14,7 +14,8 @@ namespace weir {
 
 /// Stands for one of the `max_waiting_groups` places of a pool, to be given to `apply`, `map` and
 /// so on; dropping it gives the place back. It keeps nobody else's work from ending, and does not
-/// open a pool that is locked meanwhile. Thread safety: one thread at a time.
+/// open a pool that is locked meanwhile. It may outlive pool and runtime, and be dropped in a
+/// forked child. Thread safety: one thread at a time.
 class [[nodiscard("dropping it gives the place back")]] admission {
  public:
   /// For the library.
@@ -24,10 +25,12 @@ class [[nodiscard("dropping it gives the place back")]] admission {
   admission& operator=(admission&&) = delete;
   ~admission() = default;
 
-  /// For the library: the place, for the pool that it is of. Throws `invalid_pool_option`.
+  /// For the library: the place, for the pool that it is of. Throws `invalid_pool_option`, and what
+  /// the pool throws if it takes no group now.
   [[nodiscard]] detail::group_place place_in(const detail::task_pool_core& pool) && {
     if (core_.get() != &pool || place_.core() == nullptr)
       throw invalid_pool_option("the admission is of another pool, or has been used");
+    core_->require_open();
     return std::move(place_);
   }
 

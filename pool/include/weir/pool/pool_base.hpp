@@ -157,8 +157,7 @@ class WEIR_API pool_base {
 
  protected:
   pool_base(runtime& on, std::string_view kind, detail::task_pool_settings settings)
-      : keeps_(on.scheduler()),
-        core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))),
+      : core_(std::make_shared<detail::task_pool_core>(on.scheduler(), kind, std::move(settings))),
         listed_(
             core_.get(),
             [](const void* core) {
@@ -260,7 +259,6 @@ class WEIR_API pool_base {
   static task<gather_report> gather_of(core_pointer core, on_exception what, bool close);
   static task<bool> closed_of(core_pointer core);
 
-  detail::scheduler_share keeps_;
   core_pointer core_;
   detail::pool_registration listed_;
 };

@@ -168,8 +168,11 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   [[nodiscard]] std::optional<group_place> try_place();
   /// As `try_place`, but throws `pool_is_full`.
   [[nodiscard]] group_place place();
+  /// In a forked child it does nothing: a thread that is not there may hold the lock.
   void give_back_place() noexcept;
-  /// Throws `task_group_already_exists`.
+  /// For who has a place already. Throws as `try_place`.
+  void require_open() const;
+  /// Throws `task_group_already_exists`, `errc::forked`.
   void require_unknown(std::string_view group_name) const;
   /// Makes a group known and lets it start.
   /// \param stem names the group if `name` is empty: a number is added.
@@ -313,6 +316,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void stop_everything(const stop_reason& reason) noexcept;
 
   scheduler* const home_;
+  const scheduler_share keeps_home_; // for handles that are left when pool and runtime are gone
   const task_pool_settings settings_;
   const std::string str_;
 
