@@ -77,6 +77,30 @@ TEST_CASE("1A.2: pools are numbered, or have names", "[task_pool]") {
   CHECK(log.lines() == std::vector<std::string>{"DEBUG weir.task_pool: TaskPool-x initialized"});
 }
 
+TEST_CASE("1A.2: a simple pool that is refused takes no number and logs nothing", "[task_pool]") {
+  weir::runtime rt{{.workers = 1}};
+  test::pool_log log;
+  const auto make = [&](auto f, weir::simple_task_pool_options options) {
+    options.log = log.full_sink();
+    const weir::simple_task_pool pool(rt, std::move(f), std::tuple<>(), std::move(options));
+  };
+  const auto number = [&] {
+    const std::string prefix = "TaskPool-";
+    return std::stoul(weir::task_pool(rt).str().substr(prefix.size()));
+  };
+  const auto before = number();
+  const std::function<void()> none;
+  CHECK(test::code_of([&] { make(none, {}); }) == weir::errc::empty_callable);
+  CHECK(test::code_of([&] { make(weir::named("none", none), {}); }) == weir::errc::empty_callable);
+  CHECK(thrown_text<weir::invalid_pool_option>([&] {
+          weir::simple_task_pool_options options;
+          options.retry = weir::retry_options{.attempts = 0};
+          make([] {}, std::move(options));
+        }) == "`attempts` of retry must be at least 1");
+  CHECK(log.lines().empty());
+  CHECK(number() == before + 1);
+}
+
 TEST_CASE("1A.2, A-12: a pool that is gone leaves nothing behind", "[task_pool][A-12]") {
   weir::runtime rt{{.workers = 1}};
   const auto held = std::make_shared<int>(1);

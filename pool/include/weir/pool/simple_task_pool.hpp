@@ -49,7 +49,7 @@ class simple_task_pool : public pool_base {
   /// `errc::empty_callable`, `invalid_pool_option`, and what copying throws.
   simple_task_pool(runtime& on, F f, std::tuple<Args...> args = {},
                    simple_task_pool_options options = {})
-      : pool_base(on, "SimpleTaskPool", split(options, f)), name_(detail::name_of_callable(f)),
+      : pool_base(on, "SimpleTaskPool", checked(options, f)), name_(detail::name_of_callable(f)),
         f_(detail::without_name(std::move(f))), args_(std::move(args)), each_(options_of(options)) {
     static_assert((std::copy_constructible<callable> && ... && std::copy_constructible<Args>),
                   "each task gets copies of the callable and its arguments");
@@ -101,14 +101,17 @@ class simple_task_pool : public pool_base {
     each.cancel_callback = std::move(options.cancel_callback);
     each.timeout = options.timeout;
     each.bad_args = options.bad_args;
-    if (options.retry)
-      detail::require_valid(*options.retry);
     each.retry = std::move(options.retry);
     return each;
   }
-  static detail::task_pool_settings split(simple_task_pool_options& options, const F& f) {
-    if constexpr (!detail::is_named<F>)
+  /// Refuses what is to be refused before there is a pool with a number and a line in the log.
+  static detail::task_pool_settings checked(simple_task_pool_options& options, F& f) {
+    if constexpr (detail::is_named<F>)
+      detail::require_callable(f.callable());
+    else
       detail::require_callable(f);
+    if (options.retry)
+      detail::require_valid(*options.retry);
     return settings_of(options);
   }
 
