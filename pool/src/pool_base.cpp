@@ -82,7 +82,7 @@ task<flush_report> pool_base::flush_of(core_pointer core, on_exception what) {
 
 task<gather_report> pool_base::gather_of(core_pointer core, on_exception what, bool close) {
   if (close)
-    (void)core->lock();
+    core->lock_to_close(detail::running_task(detail::this_thread()));
   else
     core->require_locked();
   const auto start = core->begin_gather();

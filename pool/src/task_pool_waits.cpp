@@ -10,6 +10,11 @@ namespace weir::detail {
 
 namespace {
 
+[[noreturn]] void throw_waits_for_itself() {
+  throw_error(errc::would_deadlock,
+              "a task of a pool must not wait for the end of the pool's tasks: it is one of them");
+}
+
 /// Moves who need not wait any more from one list to the other.
 template <class Waiter, class Predicate>
 void move_if(wait_list& from, woken_list& to, Predicate&& holds) noexcept {
@@ -93,8 +98,7 @@ bool task_pool_core::wait(pool_waiter& w) {
     if (caller != nullptr && w.what != pool_waiter::kind::closed &&
         !(flushes && (caller->state_ == pool_task::state::running ||
                       caller->state_ == pool_task::state::cancelling)))
-      throw_error(errc::would_deadlock, "a task of a pool must not wait for the end of the pool's "
-                                        "tasks: it is one of them");
+      throw_waits_for_itself();
     if (flushes)
       w.number = next_closing_;
     if (!holds(w)) {
@@ -159,6 +163,13 @@ void task_pool_core::require_locked() const {
   const auto lock = lock_for_caller();
   if (!locked_)
     throw pool_still_unlocked();
+}
+
+void task_pool_core::lock_to_close(task_scope* closer) {
+  if (closer != nullptr && task_of(*closer) != nullptr)
+    throw_waits_for_itself();
+  if (!snapshot().closed)
+    (void)lock();
 }
 
 task_pool_core::gather_start task_pool_core::begin_gather() const {

@@ -317,6 +317,26 @@ TEST_CASE("a task that waits for its own pool is refused", "[gather]") {
   auto group = pool.apply(self);
   auto results = rt.block_on(group.results());
   CHECK(test::code_of([&] { (void)results[0].get(); }) == weir::errc::would_deadlock);
+  CHECK_FALSE(pool.is_locked());
+  const auto callback = [&pool](weir::task_id) -> weir::task<> {
+    (void)co_await pool.gather_and_close();
+  };
+  auto second = pool.apply([] {}, {.end_callback = callback});
+  auto refused = rt.block_on(second.results());
+  CHECK(test::code_of([&] { refused[0].get(); }) == weir::errc::would_deadlock);
+  CHECK_FALSE(pool.is_locked());
+}
+
+TEST_CASE("1A.10: a closed pool is not locked again", "[gather]") {
+  weir::runtime rt{{.workers = 1}};
+  test::pool_log log;
+  weir::task_pool pool(rt, {.log = log.full_sink()});
+  rt.block_on(pool.gather_and_close());
+  pool.unlock();
+  log.clear();
+  CHECK(rt.block_on(pool.gather_and_close()).tasks.empty());
+  CHECK_FALSE(pool.is_locked());
+  CHECK(log.lines().empty());
 }
 
 TEST_CASE("a task may flush, its callbacks may not, and none waits for its group", "[gather]") {

@@ -225,6 +225,9 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   /// Takes the oldest exception of the report's tasks out of the pool, or gives null.
   [[nodiscard]] std::exception_ptr take_first_error();
   void require_locked() const;
+  /// Locks the pool for `closer`, unless it is closed. Throws `errc::would_deadlock` for a task of
+  /// the pool; then nothing has happened.
+  void lock_to_close(task_scope* closer);
   /// The pool's task that `scope` belongs to; null if it is none of them.
   [[nodiscard]] const pool_task* task_of(task_scope& scope) const noexcept;
 
