@@ -174,12 +174,17 @@ void task_pool_core::lock_to_close(task_scope* closer) {
 
 task_pool_core::gather_start task_pool_core::begin_gather() const {
   gather_start start;
-  const std::scoped_lock lock(mutex_);
-  start.ended = history_.size();
-  for (const pool_task* t = first_closing_; t != nullptr; t = t->of_pool_.next) {
-    if (t->state_ == pool_task::state::cancelled)
-      start.cancelled.push_back(t->id_);
+  {
+    const std::scoped_lock lock(mutex_);
+    start.done = history_.pushed();
+    for (const auto state : {pool_task::state::ended, pool_task::state::cancelled}) {
+      for (const pool_task* t = first_closing_; t != nullptr; t = t->of_pool_.next) {
+        if (t->state_ == state)
+          start.closing.emplace_back(t->id_, start.closing.size());
+      }
+    }
   }
+  std::ranges::sort(start.closing);
   return start;
 }
 
@@ -188,6 +193,7 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
   std::vector<task_report> ring;
   std::size_t oldest = 0;
   std::size_t ended = 0;
+  std::size_t done_before = 0; // of those
   pool_group* failed = nullptr;
   pool_work work;
   {
@@ -205,6 +211,8 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
     for (const pool_group* g = first_failed_; g != nullptr; g = g->next_failed_)
       report.groups.push_back({g->name_, g->error_});
     history_.exchange_ring(ring, oldest, ended);
+    const auto newer = history_.pushed() - std::min(history_.pushed(), start.done);
+    done_before = ended - static_cast<std::size_t>(std::min<std::uint64_t>(ended, newer));
     failed = std::exchange(first_failed_, nullptr);
     last_failed_ = nullptr;
     report.finished = std::exchange(recent_[0], 0);
@@ -245,14 +253,16 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
       report.groups.erase(report.groups.begin());
     }
   }
-  const auto rest =
-      report.tasks.begin() + static_cast<std::ptrdiff_t>(std::min(start.ended, ended));
-  const auto was_cancelled = [&](const task_report& r) {
-    return std::ranges::find(start.cancelled, r.id) != start.cancelled.end();
+  using position = std::pair<std::size_t, task_id>;
+  const auto position_of = [&](const task_report& r) {
+    const auto& closing = start.closing;
+    const auto found =
+        std::ranges::lower_bound(closing, r.id, {}, [](const auto& p) { return p.first; });
+    return found != closing.end() && found->first == r.id ? position(found->second, r.id)
+                                                          : position(closing.size(), r.id);
   };
-  std::sort(rest, report.tasks.end(), [&](const task_report& a, const task_report& b) {
-    return std::pair(!was_cancelled(a), a.id) < std::pair(!was_cancelled(b), b.id);
-  });
+  std::ranges::sort(report.tasks.begin() + static_cast<std::ptrdiff_t>(done_before),
+                    report.tasks.end(), {}, position_of);
   return report;
 }
 

@@ -136,6 +136,47 @@ TEST_CASE("2.1: the early form's gather, and its order", "[gather]") {
   CHECK(stage.play(main) == "Pool must be locked, before tasks can be gathered 4 3 2c 0 1 again 5");
 }
 
+TEST_CASE("2.1: in gather's order, callbacks that still run make no running task", "[gather]") {
+  test::pool_stage stage;
+  const auto main = [&]() -> weir::task<std::string> {
+    weir::task_pool pool(stage.rt);
+    const auto slow = [](weir::task_id) -> weir::task<> { co_await weir::sleep_for(5s); };
+    const auto slower = [](weir::task_id) -> weir::task<> { co_await weir::sleep_for(6s); };
+    (void)pool.apply(&sleeps, std::tuple(2s));
+    (void)pool.apply(&sleeps, std::tuple(9s), {.cancel_callback = slow});
+    (void)pool.apply(&sleeps, std::tuple(100ms), {.end_callback = slow});
+    (void)pool.apply(&sleeps, std::tuple(50ms), {.end_callback = slower});
+    (void)pool.apply(&sleeps, std::tuple(150ms));
+    co_await weir::sleep_for(1s);
+    pool.cancel(1);
+    co_await weir::sleep_for(100ms);
+    pool.lock();
+    const auto report = co_await pool.gather();
+    std::string seen;
+    for (const auto& t : report.tasks)
+      seen += " " + std::to_string(t.id);
+    co_return seen;
+  };
+  CHECK(stage.play(main) == " 4 3 2 1 0");
+}
+
+TEST_CASE("2.1: what the history drops meanwhile does not disturb gather's order", "[gather]") {
+  test::pool_stage stage;
+  const auto main = [&]() -> weir::task<std::string> {
+    weir::task_pool pool(stage.rt, {.history = 3});
+    for (const auto duration : {4s, 3s, 2s, 1s}) // the last one ends first
+      (void)pool.apply(&sleeps, std::tuple<std::chrono::milliseconds>(duration));
+    co_await weir::sleep_for(2500ms);
+    pool.lock();
+    const auto report = co_await pool.gather();
+    std::string seen;
+    for (const auto& t : report.tasks)
+      seen += " " + std::to_string(t.id);
+    co_return seen;
+  };
+  CHECK(stage.play(main) == " 2 0 1"); // 3 is forgotten
+}
+
 TEST_CASE("A-11, D13: flush forgets first, then throws", "[gather][A-11]") {
   test::pool_stage stage;
   const auto main = [&]() -> weir::task<std::string> {

@@ -56,8 +56,9 @@ struct group_report {
 
 /// What `gather`, `gather_and_close` and `flush` give: the tasks that are forgotten now.
 struct gather_report {
-  /// Those that had ended before, in the order of their end; then those whose cancellation was
-  /// being handled; then those that were running, by id. At most `task_pool_options::history`.
+  /// Those that had ended before, in the order of their end, the ones whose `end_callback` still
+  /// ran last; then those whose cancellation was being handled; then those that were running, by
+  /// id. At most `task_pool_options::history`.
   std::vector<task_report> tasks{};
   /// Groups that ended early because reading their arguments threw.
   std::vector<group_report> groups{};

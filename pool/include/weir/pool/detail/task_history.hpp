@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <utility>
 #include <vector>
@@ -20,6 +21,8 @@ class task_history {
   explicit task_history(std::size_t most) noexcept : most_(most) {}
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many reports have ever been pushed.
+  [[nodiscard]] std::uint64_t pushed() const noexcept { return pushed_; }
 
   /// Keeps room for one report more. Throws `std::bad_alloc`; then nothing has happened.
   void reserve_one() {
@@ -34,6 +37,7 @@ class task_history {
   /// In the room that was kept. \return the exception of what had to be forgotten for it.
   [[nodiscard]] std::exception_ptr push(task_report report) noexcept {
     --reserved_;
+    ++pushed_;
     if (most_ == 0)
       return std::move(report.error);
     task_report& place = ring_[(first_ + size_) % ring_.size()];
@@ -84,6 +88,7 @@ class task_history {
   std::vector<task_report> ring_;
   std::size_t first_ = 0;
   std::size_t size_ = 0;
+  std::uint64_t pushed_ = 0;
   std::size_t reserved_ = 0; // tasks that may end and have not
 };
 

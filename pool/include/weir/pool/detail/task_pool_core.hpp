@@ -214,9 +214,12 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   [[nodiscard]] bool wait(place_waiter& w);
   [[nodiscard]] bool withdraw(place_waiter& w) noexcept;
 
+  /// What a gather finds, for the order of its report. By default all has been done before.
   struct gather_start {
-    std::size_t ended = 0;
-    std::vector<task_id> cancelled;
+    std::uint64_t done = UINT64_MAX; // tasks before it
+    /// Tasks that have ended or been cancelled and are not done, and their places among these, by
+    /// id.
+    std::vector<std::pair<task_id, std::size_t>> closing;
   };
   [[nodiscard]] gather_start begin_gather() const;
   /// Forgets what has ended. Throws `std::bad_alloc`; then nothing has happened.
