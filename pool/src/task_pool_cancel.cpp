@@ -152,6 +152,13 @@ void task_pool_core::forget_group(pool_group& group) noexcept {
       group.next_known_;
   (group.next_known_ == nullptr ? last_known_ : group.next_known_->previous_known_) =
       group.previous_known_;
+  if (group.over()) {
+    (group.previous_over_ == nullptr ? first_over_ : group.previous_over_->next_over_) =
+        group.next_over_;
+    (group.next_over_ == nullptr ? last_over_ : group.next_over_->previous_over_) =
+        group.previous_over_;
+    --over_groups_;
+  }
   group.known_ = false;
   groups_.erase(group.name_);
 }

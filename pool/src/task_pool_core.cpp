@@ -252,7 +252,6 @@ std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
     g.opener_ = &thread;
     ++unfinished_groups_;
     recount(g);
-    forget_old_groups(work);
     ask_to_prepare(g, work);
   }
   perform(thread, work);

@@ -100,7 +100,7 @@ void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
       add_done(group, *t.slot_);
     if (!group.waiters_.empty())
       tell_group(group, work);
-    drop_if_done(group, work);
+    keep_or_drop(group, work);
     if (idle()) { // whoever waits for that may destroy the pool
       alive = shared_from_this();
       kept = std::move(keep_alive_);

@@ -43,6 +43,7 @@ void task_pool_core::perform(thread_state& thread, pool_work& work) noexcept {
     work.last_ended = nullptr;
     while (const auto dropped = std::move(work.dropped))
       work.dropped = std::move(dropped->next_dropped_);
+    work.unreported.reset();
     pool_group* const next = work.first_prepare;
     if (next == nullptr)
       return;
@@ -148,11 +149,24 @@ void task_pool_core::fail_group(pool_group& group, const std::exception_ptr& err
   }
   group.error_ = error;
   total_dropped_ += left_of(group);
+  if (settings_.history == 0) // as with tasks, nobody waits less for what is not kept
+    return;
   group.failed_self_ = group.self_;
   (last_failed_ == nullptr ? first_failed_ : last_failed_->next_failed_) = &group;
   last_failed_ = &group;
+  if (++failed_groups_ > settings_.history)
+    work.unreported = take_failed_group();
   failed_ = true;
   tell_pool(work);
+}
+
+std::shared_ptr<pool_group> task_pool_core::take_failed_group() noexcept {
+  auto group = std::move(first_failed_->failed_self_);
+  first_failed_ = group->next_failed_;
+  if (first_failed_ == nullptr)
+    last_failed_ = nullptr;
+  --failed_groups_;
+  return group;
 }
 
 void task_pool_core::add_done(pool_group& group, result_slot& slot) noexcept {
@@ -250,7 +264,7 @@ void task_pool_core::finish_group(pool_group& group, pool_work& work, bool inter
   (work.last_ended == nullptr ? work.first_ended : work.last_ended->next_ended_) = &group;
   work.last_ended = &group;
   tell_group(group, work);
-  drop_if_done(group, work);
+  keep_or_drop(group, work);
   if (idle())
     tell_pool(work);
 }
@@ -280,11 +294,24 @@ void task_pool_core::interrupt_any(pool_group& group, const stop_reason& reason,
 }
 
 void task_pool_core::drop_if_done(pool_group& group, pool_work& work) noexcept {
-  if (!group.known_ && group.state_ == pool_group::state::finished && group.live_ == 0 &&
-      group.self_ != nullptr) {
+  if (!group.known_ && group.over() && group.self_ != nullptr) {
     group.next_dropped_ = std::move(work.dropped);
     work.dropped = std::move(group.self_);
   }
+}
+
+void task_pool_core::keep_or_drop(pool_group& group, pool_work& work) noexcept {
+  if (group.known_ && group.over()) {
+    group.previous_over_ = last_over_;
+    (last_over_ == nullptr ? first_over_ : last_over_->next_over_) = &group;
+    last_over_ = &group;
+    if (++over_groups_ > settings_.history) {
+      pool_group& oldest = *first_over_;
+      forget_group(oldest);
+      drop_if_done(oldest, work);
+    }
+  }
+  drop_if_done(group, work);
 }
 
 } // namespace weir::detail

@@ -47,7 +47,7 @@ bool task_pool_core::holds(const pool_waiter& w) const noexcept {
 bool task_pool_core::holds(const group_waiter& w) noexcept {
   const pool_group& group = *w.group;
   const bool finished = group.state_ == pool_group::state::finished;
-  const bool over = finished && group.live_ == 0;
+  const bool over = group.over();
   switch (w.what) {
   case group_waiter::kind::all_started:
     return finished;
@@ -215,6 +215,7 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
     done_before = ended - static_cast<std::size_t>(std::min<std::uint64_t>(ended, newer));
     failed = std::exchange(first_failed_, nullptr);
     last_failed_ = nullptr;
+    failed_groups_ = 0;
     report.finished = std::exchange(recent_[0], 0);
     report.failed = std::exchange(recent_[1], 0);
     report.cancelled = std::exchange(recent_[2], 0);
@@ -225,12 +226,11 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
       ended_ += t->state_ == pool_task::state::ended ? 1 : 0;
     for (pool_group* g = first_known_; g != nullptr;) {
       pool_group* const next = g->next_known_;
-      if (g->state_ == pool_group::state::finished) {
+      if (g->state_ == pool_group::state::finished)
         g->feeder_known_ = false;
-        if (g->live_ == 0) {
-          forget_group(*g);
-          drop_if_done(*g, work);
-        }
+      if (g->over()) {
+        forget_group(*g);
+        drop_if_done(*g, work);
       }
       g = next;
     }
@@ -274,24 +274,11 @@ std::exception_ptr task_pool_core::take_first_error() {
   if (task_report* const report = history_.find(has_error); report != nullptr) {
     first = std::exchange(report->error, nullptr);
   } else if (first_failed_ != nullptr) {
-    group = std::move(first_failed_->failed_self_);
-    first_failed_ = group->next_failed_;
-    if (first_failed_ == nullptr)
-      last_failed_ = nullptr;
+    group = take_failed_group();
     first = group->error_;
   }
   failed_ = first_failed_ != nullptr || history_.find(has_error) != nullptr;
   return first;
-}
-
-void task_pool_core::forget_old_groups(pool_work& work) noexcept {
-  // The newest one is being opened and does not count; `history` may be the largest number.
-  while (groups_.size() - 1 > settings_.history &&
-         first_known_->state_ == pool_group::state::finished && first_known_->live_ == 0) {
-    pool_group& oldest = *first_known_;
-    forget_group(oldest);
-    drop_if_done(oldest, work);
-  }
 }
 
 void task_pool_core::wait_idle() noexcept {

@@ -298,6 +298,42 @@ TEST_CASE("A-12: what a pool remembers is bounded", "[gather][A-12]") {
   CHECK(report.finished == 100);
 }
 
+TEST_CASE("A-12: ended groups are forgotten in the order of their end", "[gather][A-12]") {
+  weir::runtime rt{{.workers = 1}};
+  weir::event door;
+  weir::task_pool pool(rt, {.history = 10});
+  const auto waits = [&door](int) { return test::passes(door); };
+  (void)pool.map(waits, std::views::iota(0)); // never ends
+  for (int i = 0; i < 100; ++i) {
+    auto group = pool.apply([] {});
+    rt.block_on(group.results());
+  }
+  CHECK(pool.get_group_ids("map-task-group-0").size() == 1);
+  CHECK_THROWS_AS(pool.get_group_ids("apply-task-group-89"), weir::task_group_not_found);
+  CHECK(pool.get_group_ids("apply-task-group-90").size() == 1);
+  pool.cancel_group("apply-task-group-95"); // somewhere between the others
+  for (int i = 0; i < 9; ++i)
+    (void)pool.apply([] {}, {.num = 0});
+  CHECK_THROWS_AS(pool.get_group_ids("apply-task-group-98"), weir::task_group_not_found);
+  CHECK(pool.get_group_ids("apply-task-group-99").size() == 1);
+}
+
+TEST_CASE("A-12: errors of groups are bounded", "[gather][A-12]") {
+  weir::runtime rt{{.workers = 1}};
+  const std::size_t history = GENERATE(0U, 1U, 10U);
+  weir::task_pool pool(rt, {.history = history});
+  const auto unreadable = std::views::iota(0, 1) | std::views::transform([](int) -> int {
+                            throw std::runtime_error("unreadable");
+                          });
+  for (int i = 0; i < 20; ++i)
+    (void)pool.map([](int) {}, unreadable);
+  const auto report = rt.block_on(pool.flush(weir::on_exception::collect));
+  CHECK(report.groups.size() == history);
+  if (history != 0)
+    CHECK(report.groups.back().group == "map-task-group-19");
+  CHECK(rt.block_on(pool.gather_and_close()).groups.empty()); // throws nothing
+}
+
 TEST_CASE("A-12: a pool without a bound for its memory forgets nothing", "[gather][A-12]") {
   weir::runtime rt{{.workers = 1}};
   weir::task_pool pool(rt, {.history = weir::unlimited});

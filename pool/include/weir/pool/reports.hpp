@@ -60,7 +60,7 @@ struct gather_report {
   /// ran last; then those whose cancellation was being handled; then those that were running, by
   /// id. At most `task_pool_options::history`.
   std::vector<task_report> tasks{};
-  /// Groups that ended early because reading their arguments threw.
+  /// Groups that ended early because reading their arguments threw; the newest `history` ones.
   std::vector<group_report> groups{};
   /// How many ended in which way, also of those that are not in `tasks` any more.
   std::size_t finished = 0;

@@ -32,8 +32,8 @@ struct task_pool_options {
   std::string name{};
   /// Gets the log lines.
   log_sink log{};
-  /// How many ended tasks, and how many ended groups, the pool remembers until `flush` or `gather`;
-  /// older ones are only counted.
+  /// How many ended tasks, how many ended groups, and how many errors of groups the pool remembers
+  /// until `flush` or `gather`. Older tasks are only counted.
   std::size_t history = 65536;
   /// What `flush` and `gather` do about exceptions if they are not told.
   on_exception exceptions = on_exception::fail_fast;

@@ -128,6 +128,9 @@ class WEIR_API pool_group {
 
   enum class state : std::uint8_t { preparing, wants_permit, wants_room, finished };
 
+  /// Nothing more will start, and all that has started is done.
+  [[nodiscard]] bool over() const noexcept { return state_ == state::finished && live_ == 0; }
+
   const group_settings settings_;
   const std::unique_ptr<group_results> results_;
   sync::atomic<bool> wanted_{true};
@@ -163,6 +166,8 @@ class WEIR_API pool_group {
   pool_group* previous_in_line_ = nullptr;
   pool_group* next_known_ = nullptr;
   pool_group* previous_known_ = nullptr;
+  pool_group* next_over_ = nullptr; // of those that are known and over
+  pool_group* previous_over_ = nullptr;
   pool_group* next_work_ = nullptr;
   pool_group* next_failed_ = nullptr;
   std::shared_ptr<pool_group> failed_self_; // until its error has been reported

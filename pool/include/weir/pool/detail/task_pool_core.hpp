@@ -69,7 +69,8 @@ struct pool_work {
   pool_group* last_ended = nullptr;
   // Groups that nobody needs any more; their results may be the user's, and so their destructors.
   std::shared_ptr<pool_group> dropped;
-  std::exception_ptr forgotten; // likewise
+  std::exception_ptr forgotten;           // likewise
+  std::shared_ptr<pool_group> unreported; // likewise
 };
 
 /// Somebody who waits for something of a pool.
@@ -310,7 +311,10 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   void remove(pool_task& t) noexcept;
   void mark_cancelling(pool_task& t, stop_list& to_stop) noexcept;
   void remember(pool_task& t, pool_work& work) noexcept;
-  void forget_old_groups(pool_work& work) noexcept;
+  /// After whatever may have ended it. Of groups that are over the pool keeps the last `history`.
+  void keep_or_drop(pool_group& group, pool_work& work) noexcept;
+  /// The oldest that has failed, out of the list.
+  [[nodiscard]] std::shared_ptr<pool_group> take_failed_group() noexcept;
   void unlink_running(pool_task& t) noexcept;
   void enter_closing(pool_task& t) noexcept;
   [[noreturn]] void throw_not_cancellable(task_id id, const pool_task* t, bool ended) const;
@@ -357,6 +361,7 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   task_history history_;
   pool_group* first_failed_ = nullptr;
   pool_group* last_failed_ = nullptr;
+  std::size_t failed_groups_ = 0;
   std::uint32_t idle_waits_ = 0; // threads in wait_idle
   bool failed_ = false;          // there is an exception to be thrown
   // Groups that want room, the first to get it first.
@@ -366,6 +371,10 @@ class WEIR_API task_pool_core final : public std::enable_shared_from_this<task_p
   std::unordered_map<std::string_view, pool_group*> groups_;
   pool_group* first_known_ = nullptr;
   pool_group* last_known_ = nullptr;
+  // Of these the ones that are over, in the order of their end.
+  pool_group* first_over_ = nullptr;
+  pool_group* last_over_ = nullptr;
+  std::size_t over_groups_ = 0;
   std::unordered_map<std::string, std::uint64_t> group_numbers_;
   wait_list waiters_;
   wait_list place_waiters_;
