@@ -102,8 +102,9 @@ struct indexed_outcome {
 
 /// The tasks of one `apply`, `map`, `starmap`, `doublestarmap` or `start`.
 ///
-/// Dropping it drops results that come later, and does nothing to the tasks. Results are kept for
-/// as long as it lives: drop it early for endless arguments, or take them by `next()`.
+/// Dropping it drops results that come later, and does nothing to the tasks. While it lives there
+/// is a place for each result, also for one that was taken, by `next()` or otherwise: drop it early
+/// for endless arguments.
 ///
 /// Thread safety: `name()`, `ids()`, `cancel()` and the waits may be called by several threads;
 /// results are taken by one.
