@@ -525,6 +525,14 @@ TEST_CASE("1A.11: the lines of bad arguments show the call", "[task_pool]") {
   (void)pool.doublestarmap(g, std::ref(std::as_const(each)), {.group_name = "j"});
   CHECK(log.count(line + "i' while trying to create coroutine: g(...)") == 1);
   CHECK(log.count(line + "j' while trying to create coroutine: g(**...)") == 1);
+  // The argument of a map is shown as text, not as in a program.
+  struct word : touchy {
+    operator std::string_view() const { return "x"; }
+  };
+  std::vector<word> words(1);
+  words[0].copies = 1;
+  (void)pool.map(g, std::ref(std::as_const(words)), {.group_name = "k"});
+  CHECK(log.count(line + "k' while trying to create coroutine: g(x)") == 1);
   // A simple pool's line names the pool.
   touchy fixed;
   weir::simple_task_pool simple(rt, g, std::tuple(std::move(fixed)),

@@ -152,7 +152,7 @@ class argument_source : public call_source<T, F> {
           if constexpr (Stars == stars::one)
             return "(*" + show_elements(argument) + ")";
           else
-            return std::string(Stars == stars::two ? "(**" : "(") + shown(argument) + ")";
+            return std::string(Stars == stars::two ? "(**" : "(") + shown_plain(argument) + ")";
         });
   }
 

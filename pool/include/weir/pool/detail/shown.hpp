@@ -29,6 +29,15 @@ std::string shown(const A& argument) {
   }
 }
 
+/// As `shown`, but text without quotes: what Python's `str` gives, not its `repr`.
+template <class A>
+std::string shown_plain(const A& argument) {
+  if constexpr (std::convertible_to<const A&, std::string_view>)
+    return std::string(std::string_view(argument));
+  else
+    return shown(argument);
+}
+
 template <class... As>
 std::string shown_tuple(const std::tuple<As...>& arguments) {
   std::string text = "(";
