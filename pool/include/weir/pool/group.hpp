@@ -73,7 +73,7 @@ class pool_task_handle {
   /// awaiting task.
   [[nodiscard]] task<outcome<T>> ended() const { return wait(core_, group_, index_); }
 
-  /// Its place among the group's arguments.
+  /// Its place among the group's arguments, those that were skipped not counted.
   [[nodiscard]] std::size_t index() const noexcept { return index_; }
 
  private:
@@ -93,7 +93,7 @@ class pool_task_handle {
   std::size_t index_;
 };
 
-/// An outcome and its argument's place in the group.
+/// An outcome and its argument's place in the group, as `pool_task_handle::index` counts.
 template <class T>
 struct indexed_outcome {
   std::size_t index = 0;

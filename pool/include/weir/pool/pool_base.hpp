@@ -34,8 +34,9 @@ namespace weir {
 /// What all pools of groups have. Not for direct use.
 ///
 /// Thread safety: every member may be called from any thread, except the destructor. Each takes a
-/// mutex for a few instructions; callbacks, log lines and copies of arguments never run under it.
-/// In a forked child all throw `errc::forked`.
+/// mutex, most for a few instructions; lists of ids are copied, and ended tasks are looked for
+/// among the last `history` ones, under it. Callbacks, log lines and copies of arguments never run
+/// under it. In a forked child all throw `errc::forked`.
 class WEIR_API pool_base {
  public:
   pool_base(const pool_base&) = delete;

@@ -44,7 +44,8 @@ enum class bad_args : std::uint8_t {
 struct task_report {
   task_id id = 0;
   task_end how = task_end::finished;
-  /// What it, or a callback of it, has thrown; else null.
+  /// What it, or a callback of it, has thrown; null if that has been thrown by a wait, or nothing
+  /// was.
   std::exception_ptr error{};
 };
 

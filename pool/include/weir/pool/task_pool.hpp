@@ -31,8 +31,9 @@ namespace weir {
 ///
 /// `apply` starts equal ones; `map` one for each element of a range, `starmap` for each tuple of
 /// arguments. All return at once. Tasks that find room have started when they return, others wait:
-/// groups take turns. Arguments are read one ahead, first by the caller, then by the workers that
-/// end tasks; reading should not block.
+/// groups take turns. Arguments are read one ahead and copied by whoever gives room: first the
+/// caller, then the workers that end tasks, and who calls `set_pool_size`; who cancels a group
+/// destroys what it has not used. None of that should block.
 ///
 /// A task is any callable, plain or a coroutine, also one that takes a stop token first. Callables
 /// and arguments are copied for each task. With GCC 12, name a group that is made with options

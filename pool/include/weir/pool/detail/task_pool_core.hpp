@@ -14,9 +14,10 @@
 ///
 /// A task's way: prepared -> running -> (cancelling ->) (cancelled ->) ended -> done.
 ///
-/// G1  All tables are guarded by `mutex_`, which is held for a few instructions: no callback, log
-///     line, copy of an argument, or submission to the runtime happens under it. What is to be done
-///     outside is collected in a `pool_work` and done by `perform()`.
+/// G1  All tables are guarded by `mutex_`. Starting and ending a task hold it for a few
+///     instructions, who asks for ids or an ended task, gathers or cancels many for as long as the
+///     list is: no callback, log line, copy of an argument, or submission to the runtime happens
+///     under it. What is to be done outside is collected in a `pool_work` and done by `perform()`.
 /// G2  `in_use_` counts tasks from the moment they get room to the moment they end, before their
 ///     end callback. A task starts only if `in_use_ < limit_`. Room goes to the first in line.
 /// G3  A task that uses the room of another one starts after the other one's line "Ended" was
