@@ -148,8 +148,8 @@ class WEIR_API pool_base {
   }
   /// Locks the pool, waits until everything accepted has ended and closes it for good. May be
   /// called again, also if its caller was cancelled, which does nothing to the tasks; for a closed
-  /// pool it is over at once. Throws `errc::would_deadlock` in a task of this pool, which stays
-  /// unlocked then.
+  /// pool it is over at once. Throws `errc::would_deadlock` in a task of this pool, and leaves it
+  /// as it is.
   [[nodiscard]] task<gather_report> gather_and_close(std::optional<on_exception> what = {}) {
     return gather_of(core_, what.value_or(core_->settings().exceptions), true);
   }
