@@ -94,9 +94,11 @@ autoscale_decision mended(const autoscale_input& in) noexcept {
     made.delta = away_from_zero(up * 0.05);
   if (made.delta != 0 || now.waiting != 0 || in.since_grown <= cool_down || in.size <= in.min)
     return made;
-  // A quarter of the window without a backlog, and two samples if it has two.
+  // A quarter of the window without a backlog, and two samples unless it never has two.
   const std::size_t quiet =
-      std::min(std::max<std::size_t>(2, in.window.size() / 4), in.window.size());
+      std::min(std::max<std::size_t>(2, in.window.size() / 4), in.window_length);
+  if (in.window.size() < quiet)
+    return made;
   const auto newest = in.window.last(quiet);
   if (std::all_of(newest.begin(), newest.end(), [](const auto& s) { return s.waiting == 0; }))
     made.delta = away_from_zero(distance(in.min, in.size) * 0.1);

@@ -128,6 +128,7 @@ std::ptrdiff_t autoscaler::decide() {
   samples_.push_back(now);
   autoscale_input in;
   in.window = samples_;
+  in.window_length = plan_.window;
   in.size = before;
   in.min = plan_.min_size;
   in.max = plan_.max_size;

@@ -53,10 +53,12 @@ void pool_engine::close() noexcept {
   }
   queue_->wait_for_takers(); // P4
   settle_all();
+  settle(); // again: another runner may have been drained meanwhile
 }
 
 void pool_engine::leave_runners() noexcept {
-  // In this order: for a moment it takes itself for another runner, and not another one for itself.
+  // In this order, and has_others looks at them in the other one: for a moment a pool takes itself
+  // for another runner, never another one for itself.
   if ((flags_.fetch_and(~runner_flag, std::memory_order_seq_cst) & runner_flag) != 0)
     queue_->runner_left();
 }

@@ -267,6 +267,27 @@ TEST_CASE("a callback may use the pool, but not wait for its end", "[aio_pool][c
   CHECK(stage.rt.block_on(pool.close()).in_time);
 }
 
+TEST_CASE("an end callback may wait for room in its pool: it holds no slot",
+          "[aio_pool][callbacks]") {
+  weir::runtime rt{{.workers = 2}};
+  weir::fixed_pool<> pool{rt, {.size = 1, .queue_maxsize = 1}};
+  test::gate door;
+  std::atomic<int> ran{0};
+  const weir::task_callback more = [&](weir::task_id) -> weir::task<> {
+    // The slot and the place in the queue are taken.
+    auto first = pool.submit_nowait([&] { door.pass(); });
+    auto second = pool.submit_nowait([&] { ++ran; });
+    const auto third = [&] { ++ran; };
+    auto submitting = pool.submit_async(third);
+    rt.post([&] { door.open(); });
+    auto handle = co_await submitting;
+    co_await handle;
+  };
+  pool.submit_nowait({.end_callback = more}, [] {}).get();
+  CHECK(rt.block_on(pool.close()).in_time);
+  CHECK(ran == 2);
+}
+
 TEST_CASE(
     "1A.6: a task of a queued pool that swallows its cancellation has ended, not been cancelled",
     "[aio_pool][callbacks]") {

@@ -280,6 +280,21 @@ TEST_CASE("close() cancels what no pool of the queue will run any more", "[pool_
   CHECK(other.closed());
 }
 
+TEST_CASE("a pool without slots leaves what waits to one that gets some", "[pool_races]") {
+  const bool hard = GENERATE(false, true);
+  weir::runtime rt{{.workers = 2}};
+  weir::work_queue<weir::fifo> queue;
+  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
+  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  empty.scale(-1);
+  other.scale(-1);
+  auto waiting = empty.submit_nowait(nothing);
+  empty.close_nowait(hard ? weir::removal::hard : weir::removal::soft);
+  other.scale(1);
+  CHECK(finished(waiting));
+  rt.block_on(empty.close());
+}
+
 TEST_CASE("a pool without slots leaves what waits to one that has some", "[pool_races]") {
   weir::runtime rt{{.workers = 2}};
   weir::work_queue<weir::fifo> queue;

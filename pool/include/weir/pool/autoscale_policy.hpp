@@ -23,6 +23,8 @@ struct autoscale_sample {
 struct autoscale_input {
   /// The last samples, the oldest first. The last one is of now, and is always there.
   std::span<const autoscale_sample> window;
+  /// How many samples it has at most.
+  std::size_t window_length = never;
   /// The limit that the pool has, and the bounds of it.
   std::size_t size = 1;
   std::size_t min = 1;

@@ -56,8 +56,11 @@ class WEIR_API task_block : public accepted_job, protected task_scope {
   [[nodiscard]] static task_block& of(task_scope& root) noexcept {
     return static_cast<task_block&>(root);
   }
-  /// Whether this is a task of the pool that `owner` stands for, and runs in one of its slots.
+  /// Whether this is a task of the pool that `owner` stands for, and runs in one of its slots or
+  /// its callbacks, which the pool waits for.
   [[nodiscard]] virtual bool belongs_to(const void* /*owner*/) noexcept { return false; }
+  /// The same, and holds a slot.
+  [[nodiscard]] virtual bool holds_slot_of(const void* /*owner*/) noexcept { return false; }
   /// Of a pool: what the task has besides, see tracked_task.hpp.
   [[nodiscard]] virtual tracked_task* tracked_part() noexcept { return nullptr; }
 

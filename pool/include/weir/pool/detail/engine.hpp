@@ -174,8 +174,12 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   /// Before the pool is used: its limit rises by itself when tasks wait.
   void grow_by_itself() noexcept { grows_ = true; }
   /// Whether whoever `scope` belongs to holds the only slot that could ever run what waits.
-  [[nodiscard]] bool only_slot_is_of(const task_scope& scope) const noexcept {
-    return target() <= 1 && !grows_ && scope.root().belongs_to(this) && !queue_->shared();
+  [[nodiscard]] bool only_slot_is_of(task_scope& scope) const noexcept {
+    return target() <= 1 && !grows_ && scope.root().holds_slot_of(this) && !has_others();
+  }
+  /// The same, and the only slot whose task makes room when it ends.
+  [[nodiscard]] bool only_room_is_of(task_scope& scope) const noexcept {
+    return only_slot_is_of(scope) && active_.load(std::memory_order_seq_cst) <= 1;
   }
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] std::size_t waiting() const noexcept;
@@ -246,8 +250,10 @@ class WEIR_API pool_engine final : public std::enable_shared_from_this<pool_engi
   [[nodiscard]] bool clear_husks(thread_state& thread) noexcept;
   /// Whether the queue has other runners (P8). Seq_cst: P6.
   [[nodiscard]] bool has_others() const noexcept {
+    // In this order, see leave_runners.
+    const auto all = queue_->runners();
     const bool runs = (flags_.load(std::memory_order_seq_cst) & runner_flag) != 0;
-    return queue_->runners() > (runs ? 1U : 0U);
+    return all > (runs ? 1U : 0U);
   }
   /// P8. Under the mutex.
   void leave_runners() noexcept;

@@ -219,6 +219,9 @@ class pooled : public Block {
   [[nodiscard]] bool belongs_to(const void* owner) noexcept override {
     return item().is_in_slot_of(owner);
   }
+  [[nodiscard]] bool holds_slot_of(const void* owner) noexcept override {
+    return item().is_in_slot_of(owner);
+  }
 
  private:
   static_assert(std::is_trivially_destructible_v<made_item>);

@@ -47,9 +47,10 @@ class queued_pool {
   /// Awaiting throws `not_available` while the pool is paused, `pool_is_closed`, `errc::stopped`;
   /// `errc::empty_callable` comes from this call. If stop is requested of the awaiting task, it
   /// takes its task back or requests stop of it. A task of this pool that awaits another one keeps
-  /// its slot meanwhile: if all slots are held by such tasks, none goes on. In the only slot of a
-  /// fixed pool that does not share its queue that throws `errc::would_deadlock`. On a thread that
-  /// is no worker: `runtime.block_on(pool.submit(...))`.
+  /// its slot meanwhile: if all slots are held by such tasks, none goes on. In the only slot that
+  /// could run the other one that throws `errc::would_deadlock`, but not where the pool is an
+  /// `autoscale_pool` (it grows, unless it is closed meanwhile) or another open pool shares the
+  /// queue. On a thread that is no worker: `runtime.block_on(pool.submit(...))`.
   template <class F, class... Args>
     requires submittable<F, Args...>
   submission<submit_result_t<F, Args...>> submit(F&& f, Args&&... args) {

@@ -143,12 +143,12 @@ class [[nodiscard("the task is submitted when this is awaited")]] async_submissi
     this->turn_into_handle();
     try {
       if (!this->engine_->admit_or_wait(detail::this_thread(), this->room_)) {
-        if (!this->engine_->only_slot_is_of(promise.scope()) ||
+        if (!this->engine_->only_room_is_of(promise.scope()) ||
             !this->engine_->queue().withdraw(this->room_))
           return commit();
         detail::throw_error(errc::would_deadlock,
-                            "the pool's queue is full, and a task must not wait for room that "
-                            "only the end of a task in its own slot can make");
+                            "the pool's queue is full, and a task must not wait for room in its "
+                            "pool's only slot");
       }
     } catch (...) {
       this->turn_back();

@@ -160,6 +160,9 @@ class tracked final : public pooled<Block>, public tracked_task {
     // Out of its slot it is in its callbacks, which its own pool waits for.
     return this->is_out_of_slot() ? this->is_of(owner) : base::belongs_to(owner);
   }
+  [[nodiscard]] bool holds_slot_of(const void* owner) noexcept override {
+    return !this->is_out_of_slot() && base::holds_slot_of(owner);
+  }
 
   [[nodiscard]] tracked_task* tracked_part() noexcept override { return this; }
   [[nodiscard]] pool_item& as_item() noexcept override { return this->item(); }
