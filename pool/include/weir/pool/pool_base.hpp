@@ -188,14 +188,14 @@ class WEIR_API pool_base {
 
   template <std::integral Size>
   static std::size_t checked_size(Size size) {
-    if (is_negative(size))
+    if (std::cmp_less(size, 0))
       throw invalid_pool_option("Pool size can not be less than 0");
     return static_cast<std::size_t>(size);
   }
   /// A number of tasks: less than none is none.
   template <std::integral Count>
   static std::size_t count_of(Count count) noexcept {
-    return is_negative(count) ? 0 : static_cast<std::size_t>(count);
+    return std::cmp_less(count, 0) ? 0 : static_cast<std::size_t>(count);
   }
 
   template <class T, class F, class... Args>
@@ -247,14 +247,6 @@ class WEIR_API pool_base {
 
  private:
   using core_pointer = std::shared_ptr<detail::task_pool_core>;
-
-  template <std::integral Number>
-  static constexpr bool is_negative([[maybe_unused]] Number number) noexcept {
-    if constexpr (std::signed_integral<Number>)
-      return number < 0;
-    else
-      return false;
-  }
 
   [[nodiscard]] std::set<task_id> group_ids(std::span<const std::string_view> names) const;
   static task<flush_report> flush_of(core_pointer core, on_exception what);
