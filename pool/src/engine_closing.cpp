@@ -52,8 +52,9 @@ void pool_engine::close() noexcept {
       leave_runners();
   }
   queue_->wait_for_takers(); // P4
-  settle_all();
-  settle(); // again: another runner may have been drained meanwhile
+  if (queue_->shared())
+    settle_all(); // a closing one may be alone now
+  settle();       // after that: the others may have been drained meanwhile
 }
 
 void pool_engine::leave_runners() noexcept {

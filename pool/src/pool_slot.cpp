@@ -40,7 +40,7 @@ void pool_slot::run_slot(job& self, thread_state& thread) noexcept {
   unsigned misses = 0;
   for (unsigned turns = 0;; ++turns) {
     if (on_worker && turns != 0 && turns % glance == 0 &&
-        (turns == batch || thread.self->has_visible_work())) {
+        (turns == batch || thread.self->has_visible_work(true))) {
       schedule_last(*pool.home_, thread, slot);
       return;
     }

@@ -148,15 +148,9 @@ void task_pool_core::interrupt_sources(pool_group* preparing, const stop_reason&
 }
 
 void task_pool_core::forget_group(pool_group& group) noexcept {
-  (group.previous_known_ == nullptr ? first_known_ : group.previous_known_->next_known_) =
-      group.next_known_;
-  (group.next_known_ == nullptr ? last_known_ : group.next_known_->previous_known_) =
-      group.previous_known_;
+  unlink_from(first_known_, last_known_, group, &pool_group::of_known_);
   if (group.over()) {
-    (group.previous_over_ == nullptr ? first_over_ : group.previous_over_->next_over_) =
-        group.next_over_;
-    (group.next_over_ == nullptr ? last_over_ : group.next_over_->previous_over_) =
-        group.previous_over_;
+    unlink_from(first_over_, last_over_, group, &pool_group::of_over_);
     --over_groups_;
   }
   group.known_ = false;
@@ -235,7 +229,7 @@ void task_pool_core::abandon(thread_state& thread) noexcept {
     const std::scoped_lock lock(mutex_);
     shutting_down_ = true;
     refuse_places(place_waiter::answer::closed, work.woken);
-    for (pool_group* g = first_known_; g != nullptr; g = g->next_known_)
+    for (pool_group* g = first_known_; g != nullptr; g = g->of_known_.next)
       interrupt_any(*g, stop_cause::shutdown, work, preparing);
   }
   interrupt_sources(preparing, stop_cause::shutdown);

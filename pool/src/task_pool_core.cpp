@@ -45,7 +45,7 @@ task_pool_core::task_pool_core(scheduler& home, std::string_view kind, task_pool
 task_pool_core::~task_pool_core() {
   while (first_known_ != nullptr) {
     const auto group = std::move(first_known_->self_);
-    first_known_ = group->next_known_;
+    first_known_ = group->of_known_.next;
   }
   while (first_failed_ != nullptr) {
     const auto group = std::move(first_failed_->failed_self_);
@@ -244,9 +244,7 @@ std::shared_ptr<pool_group> task_pool_core::open_group(group_place& place,
     groups_.emplace(g.name_, &g);
     place.taken_over();
     g.known_ = true;
-    g.previous_known_ = last_known_;
-    (last_known_ == nullptr ? first_known_ : last_known_->next_known_) = &g;
-    last_known_ = &g;
+    append_to(first_known_, last_known_, g, &pool_group::of_known_);
     g.self_ = group;
     g.since_ = now_of(*home_);
     g.opener_ = &thread;

@@ -16,20 +16,14 @@ constexpr auto at(task_end how) noexcept {
 } // namespace
 
 void task_pool_core::unlink_running(pool_task& t) noexcept {
-  const auto unlink = [&t](pool_task*& first, pool_task*& last, auto links) {
-    auto& own = t.*links;
-    (own.previous == nullptr ? first : (own.previous->*links).next) = own.next;
-    (own.next == nullptr ? last : (own.next->*links).previous) = own.previous;
-  };
-  unlink(first_running_, last_running_, &pool_task::of_pool_);
-  unlink(t.group_->first_running_, t.group_->last_running_, &pool_task::of_group_);
+  pool_group& group = *t.group_;
+  unlink_from(first_running_, last_running_, t, &pool_task::of_pool_);
+  unlink_from(group.first_running_, group.last_running_, t, &pool_task::of_group_);
 }
 
 void task_pool_core::enter_closing(pool_task& t) noexcept {
   t.closing_number_ = next_closing_++;
-  t.of_pool_ = {nullptr, last_closing_};
-  (last_closing_ == nullptr ? first_closing_ : last_closing_->of_pool_.next) = &t;
-  last_closing_ = &t;
+  append_to(first_closing_, last_closing_, t, &pool_task::of_pool_);
 }
 
 void task_pool_core::task_cancelled_now(pool_task& t) noexcept {
@@ -90,9 +84,7 @@ void task_pool_core::task_done(pool_task& t, thread_state& thread) noexcept {
     t.done_ = true;
     keep = t.being_stopped_;
     remove(t);
-    auto& own = t.of_pool_;
-    (own.previous == nullptr ? first_closing_ : own.previous->of_pool_.next) = own.next;
-    (own.next == nullptr ? last_closing_ : own.next->of_pool_.previous) = own.previous;
+    unlink_from(first_closing_, last_closing_, t, &pool_task::of_pool_);
     remember(t, work);
     --live_;
     --group.live_;

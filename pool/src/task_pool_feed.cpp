@@ -196,19 +196,15 @@ void task_pool_core::stand_in_line(pool_group& group) noexcept {
   // Smaller priorities first; the newest last among its equals.
   pool_group* before = last_in_line_;
   while (before != nullptr && before->settings_.priority > group.settings_.priority)
-    before = before->previous_in_line_;
-  group.previous_in_line_ = before;
-  group.next_in_line_ = before == nullptr ? first_in_line_ : before->next_in_line_;
-  (before == nullptr ? first_in_line_ : before->next_in_line_) = &group;
-  (group.next_in_line_ == nullptr ? last_in_line_ : group.next_in_line_->previous_in_line_) =
-      &group;
+    before = before->in_line_.previous;
+  pool_group* const after = before == nullptr ? first_in_line_ : before->in_line_.next;
+  group.in_line_ = {after, before};
+  (before == nullptr ? first_in_line_ : before->in_line_.next) = &group;
+  (after == nullptr ? last_in_line_ : after->in_line_.previous) = &group;
 }
 
 void task_pool_core::leave_line(pool_group& group) noexcept {
-  pool_group* const before = group.previous_in_line_;
-  pool_group* const after = group.next_in_line_;
-  (before == nullptr ? first_in_line_ : before->next_in_line_) = after;
-  (after == nullptr ? last_in_line_ : after->previous_in_line_) = before;
+  unlink_from(first_in_line_, last_in_line_, group, &pool_group::in_line_);
 }
 
 void task_pool_core::fill(pool_work& work) noexcept {
@@ -232,13 +228,8 @@ void task_pool_core::start(pool_group& group, pool_work& work) noexcept {
   ++group.live_;
   ++group.spawned_;
   recount(group);
-  t.of_pool_ = {nullptr, last_running_};
-  (last_running_ == nullptr ? first_running_ : last_running_->of_pool_.next) = &t;
-  last_running_ = &t;
-  t.of_group_ = {nullptr, group.last_running_};
-  (group.last_running_ == nullptr ? group.first_running_ : group.last_running_->of_group_.next) =
-      &t;
-  group.last_running_ = &t;
+  append_to(first_running_, last_running_, t, &pool_task::of_pool_);
+  append_to(group.first_running_, group.last_running_, t, &pool_task::of_group_);
   t.next_ = nullptr;
   (work.last_start == nullptr ? work.first_start : work.last_start->next_) = &t;
   work.last_start = &t;
@@ -302,9 +293,7 @@ void task_pool_core::drop_if_done(pool_group& group, pool_work& work) noexcept {
 
 void task_pool_core::keep_or_drop(pool_group& group, pool_work& work) noexcept {
   if (group.known_ && group.over()) {
-    group.previous_over_ = last_over_;
-    (last_over_ == nullptr ? first_over_ : last_over_->next_over_) = &group;
-    last_over_ = &group;
+    append_to(first_over_, last_over_, group, &pool_group::of_over_);
     if (++over_groups_ > settings_.history) {
       pool_group& oldest = *first_over_;
       forget_group(oldest);

@@ -225,7 +225,7 @@ gather_report task_pool_core::collect(const gather_start& start, std::exception_
     for (const pool_task* t = first_closing_; t != nullptr; t = t->of_pool_.next)
       ended_ += t->state_ == pool_task::state::ended ? 1 : 0;
     for (pool_group* g = first_known_; g != nullptr;) {
-      pool_group* const next = g->next_known_;
+      pool_group* const next = g->of_known_.next;
       if (g->state_ == pool_group::state::finished)
         g->feeder_known_ = false;
       if (g->over()) {

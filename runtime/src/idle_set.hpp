@@ -131,18 +131,12 @@ class idle_set {
     return false;
   }
 
-  /// W1's look: whether somebody sleeps and nobody searches.
-  [[nodiscard]] bool calls_for_a_searcher() const noexcept {
+  /// W1's look: whether somebody sleeps and nobody searches. For a job `in_slot`, a next slot, also
+  /// whether nobody watches (W4).
+  [[nodiscard]] bool calls_for_a_searcher(bool in_slot = false) const noexcept {
     // Seq_cst: pairs with push and stop_searching.
     const auto seen = word_.load(std::memory_order_seq_cst);
-    return searching(seen) == 0 && somebody_sleeps(seen);
-  }
-
-  /// The same for a job in a next slot.
-  [[nodiscard]] bool calls_for_a_searcher_of_slots() const noexcept {
-    // Seq_cst: pairs with push and stop_searching.
-    const auto seen = word_.load(std::memory_order_seq_cst);
-    return searching(seen) == 0 && somebody_sleeps(seen) && (seen & watch_mask) == 0;
+    return searching(seen) == 0 && somebody_sleeps(seen) && !(in_slot && (seen & watch_mask) != 0);
   }
 
   /// Whether a sleeper watches the next slots (W4).

@@ -270,8 +270,7 @@ bool scheduler::has_visible_work() const noexcept {
     return true;
   const bool in_slots = !idle_.is_watched(); // W4
   for (std::size_t i = 0; i < crew_.slots(); ++i) {
-    const worker& w = crew_.at(i);
-    if (w.has_visible_work() || (in_slots && w.has_next()))
+    if (crew_.at(i).has_visible_work(in_slots))
       return true;
   }
   if (guests_.have_public())

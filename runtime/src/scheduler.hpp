@@ -131,15 +131,10 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   /// W2's and W3's look at all queues.
   [[nodiscard]] bool has_visible_work() const noexcept;
-  /// W1. \return whether a worker was woken or started.
-  bool wake_one() noexcept {
-    if (idle_.calls_for_a_searcher()) [[unlikely]]
-      return wake_sleeper();
-    return crew_.may_grow() && crew_.grow();
-  }
-  /// W1 for a job in a next slot. \return as wake_one.
-  bool wake_one_for_slot() noexcept {
-    if (idle_.calls_for_a_searcher_of_slots()) [[unlikely]]
+  /// W1, for a job `in_slot` if it is in a next slot. \return whether a worker was woken or
+  /// started.
+  bool wake_one(bool in_slot = false) noexcept {
+    if (idle_.calls_for_a_searcher(in_slot)) [[unlikely]]
       return wake_sleeper();
     return crew_.may_grow() && crew_.grow();
   }

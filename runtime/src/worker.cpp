@@ -165,14 +165,10 @@ sync::time_point::duration worker::asleep_for(sync::time_point now) const noexce
   return since == 0 ? sync::time_point::duration(-1) : reached - sync::time_point::duration(since);
 }
 
-bool worker::has_visible_work() const noexcept {
-  // Seq_cst: W2's and W3's "read theirs"; pairs with the publications of each.
-  return forks_.has_public() || deque_.size() != 0 || !ring_.empty();
-}
-
-bool worker::has_next() const noexcept {
+bool worker::has_visible_work(bool in_slot) const noexcept {
   // Seq_cst: W2's and W3's "read theirs"; pairs with push_next.
-  return next_.load(std::memory_order_seq_cst) != nullptr;
+  return forks_.has_public() || deque_.size() != 0 || !ring_.empty() ||
+         (in_slot && next_.load(std::memory_order_seq_cst) != nullptr);
 }
 
 worker_stats worker::stats() const noexcept {
@@ -233,12 +229,10 @@ void worker::push_next(job& j) noexcept {
     return;
   }
   // Acquire-release by way of seq_cst: a release for whoever takes the job, W1's "write mine".
-  if (job* displaced = next_.exchange(&j, std::memory_order_seq_cst)) {
+  job* const displaced = next_.exchange(&j, std::memory_order_seq_cst);
+  if (displaced != nullptr)
     push(*displaced);
-    wake_another();
-  } else if (owner_.wake_one_for_slot()) {
-    bump(counters_.wakes);
-  }
+  wake_another(displaced == nullptr);
 }
 
 void worker::push_last(job& j) noexcept {
@@ -319,8 +313,8 @@ void worker::accept_recall() noexcept {
   spare_word_.store(0, std::memory_order_relaxed);
 }
 
-void worker::wake_another() noexcept {
-  if (owner_.wake_one())
+void worker::wake_another(bool in_slot) noexcept {
+  if (owner_.wake_one(in_slot))
     bump(counters_.wakes);
 }
 

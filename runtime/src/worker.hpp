@@ -56,10 +56,8 @@ class worker {
     return sleeps_until_.load(std::memory_order_seq_cst); // K1
   }
   [[nodiscard]] std::size_t index() const noexcept { return index_; }
-  /// Whether others could take something from it, the next slot left out.
-  [[nodiscard]] bool has_visible_work() const noexcept;
-  /// Whether a job is in its next slot.
-  [[nodiscard]] bool has_next() const noexcept;
+  /// Whether others could take something from it. \param in_slot from its next slot too.
+  [[nodiscard]] bool has_visible_work(bool in_slot) const noexcept;
   [[nodiscard]] std::uint64_t injector_takes() const noexcept {
     // Seq_cst: I3 reads "taken" before "published".
     return counters_.injector_takes.load(std::memory_order_seq_cst);
@@ -104,8 +102,8 @@ class worker {
   void push_next(job& j) noexcept;
   /// Behind everything that waits.
   void push_last(job& j) noexcept;
-  /// W1, counted as this worker's.
-  void wake_another() noexcept;
+  /// W1, counted as this worker's; for a job `in_slot` if it is in the next slot.
+  void wake_another(bool in_slot = false) noexcept;
   /// Moves the chain and all queues to the injector, where busy workers find them too, and does W1.
   void hand_over() noexcept;
   /// weir::blocking on this worker. What its task submits meanwhile goes to the injector.

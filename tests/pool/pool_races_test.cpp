@@ -80,6 +80,14 @@ weir::handle<void> wait_for_room(weir::runtime& rt, Pool& pool) {
   return waiter;
 }
 
+/// Two pools of a slot each that share a queue.
+struct two_pools {
+  weir::runtime rt{{.workers = 2}};
+  weir::work_queue<weir::fifo> queue;
+  weir::fixed_pool<> one{rt, queue, {.size = 1}};
+  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+};
+
 } // namespace
 
 TEST_CASE("clearing husks takes no task's slot", "[pool_races]") {
@@ -258,10 +266,8 @@ TEST_CASE("close() ends when the pool that shares its last tasks is destroyed", 
 TEST_CASE("close() cancels what no pool of the queue will run any more", "[pool_races]") {
   // The pool that could have run it has been closed, before or after, and is still there.
   const bool before = GENERATE(false, true);
-  weir::runtime rt{{.workers = 2}};
-  weir::work_queue<weir::fifo> queue;
-  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
-  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  two_pools share;
+  auto& [rt, queue, empty, other] = share;
   empty.scale(-1);
   if (before)
     rt.block_on(other.close());
@@ -282,10 +288,8 @@ TEST_CASE("close() cancels what no pool of the queue will run any more", "[pool_
 
 TEST_CASE("a pool without slots leaves what waits to one that gets some", "[pool_races]") {
   const bool hard = GENERATE(false, true);
-  weir::runtime rt{{.workers = 2}};
-  weir::work_queue<weir::fifo> queue;
-  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
-  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  two_pools share;
+  auto& [rt, queue, empty, other] = share;
   empty.scale(-1);
   other.scale(-1);
   auto waiting = empty.submit_nowait(nothing);
@@ -296,10 +300,8 @@ TEST_CASE("a pool without slots leaves what waits to one that gets some", "[pool
 }
 
 TEST_CASE("a pool without slots leaves what waits to one that has some", "[pool_races]") {
-  weir::runtime rt{{.workers = 2}};
-  weir::work_queue<weir::fifo> queue;
-  weir::fixed_pool<> empty{rt, queue, {.size = 1}};
-  weir::fixed_pool<> other{rt, queue, {.size = 1}};
+  two_pools share;
+  auto& [rt, queue, empty, other] = share;
   empty.scale(-1);
   blocker blocks;
   auto running = occupy(other, blocks);
@@ -314,10 +316,8 @@ TEST_CASE("a pool without slots leaves what waits to one that has some", "[pool_
 }
 
 TEST_CASE("hard closes of all pools of a queue cancel what waits", "[pool_races]") {
-  weir::runtime rt{{.workers = 2}};
-  weir::work_queue<weir::fifo> queue;
-  weir::fixed_pool<> one{rt, queue, {.size = 1}};
-  weir::fixed_pool<> two{rt, queue, {.size = 1}};
+  two_pools share;
+  auto& [rt, queue, one, two] = share;
   blocker blocks;
   auto first = occupy(one, blocks);
   auto second = occupy(two, blocks);

@@ -41,6 +41,14 @@ weir::task<std::string> text_of(weir::task<T> awaited) {
   co_return "nothing";
 }
 
+/// The tasks of a report in its order.
+std::string ids_of(const weir::gather_report& report) {
+  std::string ids;
+  for (const auto& t : report.tasks)
+    ids += " " + std::to_string(t.id);
+  return ids;
+}
+
 } // namespace
 
 TEST_CASE("D10: an exception ends the wait, not the other tasks", "[gather][D10]") {
@@ -152,10 +160,7 @@ TEST_CASE("2.1: in gather's order, callbacks that still run make no running task
     co_await weir::sleep_for(100ms);
     pool.lock();
     const auto report = co_await pool.gather();
-    std::string seen;
-    for (const auto& t : report.tasks)
-      seen += " " + std::to_string(t.id);
-    co_return seen;
+    co_return ids_of(report);
   };
   CHECK(stage.play(main) == " 4 3 2 1 0");
 }
@@ -169,10 +174,7 @@ TEST_CASE("2.1: what the history drops meanwhile does not disturb gather's order
     co_await weir::sleep_for(2500ms);
     pool.lock();
     const auto report = co_await pool.gather();
-    std::string seen;
-    for (const auto& t : report.tasks)
-      seen += " " + std::to_string(t.id);
-    co_return seen;
+    co_return ids_of(report);
   };
   CHECK(stage.play(main) == " 2 0 1"); // 3 is forgotten
 }

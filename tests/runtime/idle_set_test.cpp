@@ -177,7 +177,7 @@ TEST_CASE("random operations do as a model does, for one thread", "[idle_set]") 
     wrong += idle.is_watched() == watched ? 0 : 1;
     const bool calls = searching.empty() && !stack.empty();
     wrong += idle.calls_for_a_searcher() == calls ? 0 : 1;
-    wrong += idle.calls_for_a_searcher_of_slots() == (calls && !watched) ? 0 : 1;
+    wrong += idle.calls_for_a_searcher(true) == (calls && !watched) ? 0 : 1;
   }
   CHECK(wrong == 0);
 }

@@ -7,6 +7,7 @@
 #include <weir/detail/context.hpp>
 #include <weir/detail/sync.hpp>
 #include <weir/detail/wait_list.hpp>
+#include <weir/pool/detail/links.hpp>
 #include <weir/pool/detail/pool_task.hpp>
 #include <weir/pool/reports.hpp>
 #include <weir/pool/retry.hpp>
@@ -162,12 +163,9 @@ class WEIR_API pool_group {
   pool_task* first_running_ = nullptr;
   pool_task* last_running_ = nullptr;
   wait_list waiters_;
-  pool_group* next_in_line_ = nullptr;
-  pool_group* previous_in_line_ = nullptr;
-  pool_group* next_known_ = nullptr;
-  pool_group* previous_known_ = nullptr;
-  pool_group* next_over_ = nullptr; // of those that are known and over
-  pool_group* previous_over_ = nullptr;
+  links<pool_group> in_line_;
+  links<pool_group> of_known_;
+  links<pool_group> of_over_; // that are known and over
   pool_group* next_work_ = nullptr;
   pool_group* next_failed_ = nullptr;
   std::shared_ptr<pool_group> failed_self_; // until its error has been reported

@@ -8,6 +8,7 @@
 #include <weir/detail/task_block.hpp>
 #include <weir/pool/callback.hpp>
 #include <weir/pool/detail/callback_run.hpp>
+#include <weir/pool/detail/links.hpp>
 #include <weir/pool/stats.hpp>
 
 #include <cstddef>
@@ -84,12 +85,8 @@ class WEIR_API pool_task : public task_block {
   // Guarded by the pool's mutex:
   pool_task* next_in_bucket_ = nullptr;
   pool_task* next_ = nullptr; // of those to start
-  struct links {
-    pool_task* next = nullptr;
-    pool_task* previous = nullptr;
-  };
-  links of_pool_;  // running, then closing
-  links of_group_; // running; `next` then of those to be stopped
+  links<pool_task> of_pool_;  // running, then closing
+  links<pool_task> of_group_; // running; `next` then of those to be stopped
   std::uint64_t closing_number_ = 0;
   state state_ = state::prepared;
   bool being_stopped_ = false;
