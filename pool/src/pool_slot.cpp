@@ -161,7 +161,7 @@ void pool_slot::run_posted(const taken_call& call, thread_state& thread,
   const task_end how = call.run_posted(thread);
   thread.current = nullptr;
   bump(ended_[static_cast<std::size_t>(how)]);
-  owes_room_ = true;
+  owes_room_ = !pool_->queue_->free_room_nobody_waits_for();
   if (on_worker)
     thread.count_ended();
 }
@@ -230,7 +230,7 @@ void pool_slot::task_left(pool_item& item, std::optional<task_end> how) noexcept
   } else {
     bump(cancelled_here_);
   }
-  owes_room_ = true;
+  owes_room_ = !pool.queue_->free_room_nobody_waits_for();
 }
 
 void pool_slot::give_room(thread_state& thread) noexcept {

@@ -246,6 +246,19 @@ void queue_core::room_freed(thread_state& thread) noexcept {
   }
 }
 
+bool queue_core::free_room_nobody_waits_for() noexcept {
+  if (!bounded())
+    return true;
+  auto seen = room_.load(std::memory_order_relaxed);
+  do {
+    if ((seen & waiters_flag) != 0)
+      return false;
+    // Release: pairs with try_reserve and reserve_or_wait. Seq_cst: Q2.
+  } while (!room_.compare_exchange_weak(seen, seen - 1, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed));
+  return true;
+}
+
 void queue_core::capacity_changed(std::int64_t by, thread_state& thread) noexcept {
   slots_.fetch_add(by, std::memory_order_seq_cst); // Q2
   if (bounded() && by > 0)

@@ -90,6 +90,30 @@ struct two_pools {
 
 } // namespace
 
+TEMPLATE_TEST_CASE("a task's room is free once its end is seen", "[aio_pool][races]", weir::fifo,
+                   weir::lifo, weir::priority) {
+  for (const auto workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    weir::fixed_pool<TestType> pool{rt, {.size = 1, .queue_maxsize = 1}};
+    for (int i = 0; i < 200; ++i) {
+      blocker first;
+      test::gate door;
+      auto running = occupy(pool, first);
+      auto waiting = pool.try_submit([&] { door.pass(); });
+      REQUIRE(waiting);
+      first.open();
+      while (!running.done())
+        std::this_thread::yield();
+      auto next = pool.try_submit(nothing);
+      CHECK(next);
+      door.open();
+      waiting->get();
+      if (next)
+        next->get();
+    }
+  }
+}
+
 TEST_CASE("clearing husks takes no task's slot", "[pool_races]") {
   weir::runtime rt{{.workers = 1}};
   weir::fixed_pool<> pool{rt, {.size = 1}};

@@ -87,8 +87,9 @@ class pool_slot final : public accepted_job {
   [[nodiscard]] bool expects_more() const noexcept;
   /// Whether what it takes now is for other pools: P6.
   [[nodiscard]] bool takes_from_others() const noexcept;
-  /// Gives the room of the last task back. Not before the next one was taken: who waits for room is
-  /// to come behind it, also where the queue keeps no order between threads.
+  /// Gives the room of the last task to who waits for it. Not before the next task was taken: who
+  /// waits is to come behind it, also where the queue keeps no order between threads. If nobody
+  /// waits, the task has given it back before its end can be seen.
   void give_room(thread_state& thread) noexcept;
 
   pool_engine* pool_ = nullptr;

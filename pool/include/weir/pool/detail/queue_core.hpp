@@ -113,6 +113,8 @@ class WEIR_API queue_core {
   /// \return false if it does not wait any more.
   [[nodiscard]] bool withdraw(room_waiter& w) noexcept;
   void room_freed(thread_state& thread) noexcept;
+  /// \return false if somebody waits; then room_freed is to be called.
+  [[nodiscard]] bool free_room_nobody_waits_for() noexcept;
   /// A pool's limit has changed by so much.
   void capacity_changed(std::int64_t by, thread_state& thread) noexcept;
 
