@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <forward_list>
@@ -16,6 +17,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch.hpp>
@@ -179,6 +181,48 @@ TEST_CASE("pieces of an explicit grain stay together", "[parallel_for]") {
       faults.check(ran[i] == ran[i / grain * grain]);
   });
   CHECK(faults.count() == 0);
+}
+
+TEST_CASE("stretches of a loop are small beside what is left, and not tiny if bodies are cheap",
+          "[parallel_for]") {
+  const weir::detail::pieces free{weir::grain()};
+  constexpr auto no_limit = SIZE_MAX;
+  CHECK(free.next(10'000'000) == 2048);
+  CHECK(free.next(64'000) == 1000);
+  CHECK(free.next(63) == 1);
+  CHECK(free.next(64'000, 10) == 10);
+  // Half a nanosecond each.
+  CHECK(free.next(10'000'000, no_limit, 8192) == 16'384);
+  CHECK(free.next(100'000, no_limit, 8192) == 8192);
+  CHECK(free.next(8'000, no_limit, 8192) == 1000);
+  CHECK(free.next(7, no_limit, 8192) == 1);
+  CHECK(free.next(8'000, 10, 8192) == 10);
+  // Half a microsecond each.
+  CHECK(free.next(10'000'000, no_limit, 14) == 2048);
+  CHECK(free.next(640, no_limit, 14) == 14);
+  CHECK(free.next(64, no_limit, 14) == 8);
+
+  const weir::detail::pieces chosen{weir::grain(10)};
+  CHECK(chosen.next(10'000'000) == 10);
+  CHECK(chosen.next(11, 1) == 10);
+
+  // A body of a millisecond is not cheap, nor is a grain looked at.
+  weir::detail::first_impression costly(free);
+  costly.piece_begins();
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  costly.piece_ended(1);
+  CHECK(costly.cheap() == 0);
+  costly.piece_begins();
+  costly.piece_ended(1'000'000'000'000); // the first one counts
+  CHECK(costly.cheap() == 0);
+  weir::detail::first_impression cheap(free);
+  cheap.piece_begins();
+  cheap.piece_ended(1'000'000'000'000);
+  CHECK(cheap.cheap() == 8192);
+  weir::detail::first_impression grained(chosen);
+  grained.piece_begins();
+  grained.piece_ended(1'000'000'000'000);
+  CHECK(grained.cheap() == 0);
 }
 
 TEST_CASE("the first exception of a loop is thrown when all of it has ended", "[parallel_for]") {
