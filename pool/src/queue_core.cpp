@@ -139,7 +139,7 @@ bool queue_core::try_reserve() noexcept {
   do {
     if ((seen & waiters_flag) != 0 || (seen & count_mask) >= capacity())
       return false;
-    // Acquire: pairs with the release in room_freed.
+    // Acquire: pairs with the release of whoever gives room back.
   } while (!room_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire,
                                         std::memory_order_relaxed));
   return true;
@@ -152,7 +152,7 @@ bool queue_core::reserve_or_wait(room_waiter& w) noexcept {
   auto seen = room_.load(std::memory_order_relaxed);
   for (;;) {
     const bool room = (seen & waiters_flag) == 0 && (seen & count_mask) < capacity();
-    // Acquire-release: Q2; room_freed either sees the flag or came before and is seen here.
+    // Acquire-release: Q2; who gives room back either sees the flag or came before and is seen.
     if (!room_.compare_exchange_weak(seen, room ? seen + 1 : seen | waiters_flag,
                                      std::memory_order_acq_rel, std::memory_order_relaxed))
       continue;
@@ -253,8 +253,8 @@ bool queue_core::free_room_nobody_waits_for() noexcept {
   do {
     if ((seen & waiters_flag) != 0)
       return false;
-    // Release: pairs with try_reserve and reserve_or_wait. Seq_cst: Q2.
-  } while (!room_.compare_exchange_weak(seen, seen - 1, std::memory_order_seq_cst,
+    // Release: pairs with try_reserve and reserve_or_wait. Nobody waits, so that nobody is missed.
+  } while (!room_.compare_exchange_weak(seen, seen - 1, std::memory_order_release,
                                         std::memory_order_relaxed));
   return true;
 }

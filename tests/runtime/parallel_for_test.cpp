@@ -5,14 +5,15 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <forward_list>
 #include <limits>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <numeric>
+#include <optional>
 #include <ranges>
 #include <set>
 #include <stdexcept>
@@ -183,46 +184,81 @@ TEST_CASE("pieces of an explicit grain stay together", "[parallel_for]") {
   CHECK(faults.count() == 0);
 }
 
-TEST_CASE("stretches of a loop are small beside what is left, and not tiny if bodies are cheap",
+TEST_CASE("pieces of a loop are small beside what is left, and worth a look between them",
           "[parallel_for]") {
-  const weir::detail::pieces free{weir::grain()};
+  const weir::detail::pieces any{weir::grain()};
   constexpr auto no_limit = SIZE_MAX;
-  CHECK(free.next(10'000'000) == 2048);
-  CHECK(free.next(64'000) == 1000);
-  CHECK(free.next(63) == 1);
-  CHECK(free.next(64'000, 10) == 10);
+  CHECK(any.next(10'000'000) == 2048);
+  CHECK(any.next(64'000) == 1000);
+  CHECK(any.next(63) == 1);
+  CHECK(any.next(64'000, 10, std::nullopt) == 10);
   // Half a nanosecond each.
-  CHECK(free.next(10'000'000, no_limit, 8192) == 16'384);
-  CHECK(free.next(100'000, no_limit, 8192) == 8192);
-  CHECK(free.next(8'000, no_limit, 8192) == 1000);
-  CHECK(free.next(7, no_limit, 8192) == 1);
-  CHECK(free.next(8'000, 10, 8192) == 10);
+  CHECK(any.next(10'000'000, no_limit, 8192) == 16'384);
+  CHECK(any.next(100'000, no_limit, 8192) == 8192);
+  CHECK(any.next(8'000, no_limit, 8192) == 1000);
+  CHECK(any.next(7, no_limit, 8192) == 1);
+  CHECK(any.next(8'000, 10, 8192) == 10);
   // Half a microsecond each.
-  CHECK(free.next(10'000'000, no_limit, 14) == 2048);
-  CHECK(free.next(640, no_limit, 14) == 14);
-  CHECK(free.next(64, no_limit, 14) == 8);
+  CHECK(any.next(10'000'000, no_limit, 14) == 28);
+  CHECK(any.next(640, no_limit, 14) == 14);
+  CHECK(any.next(64, no_limit, 14) == 8);
+  // A second each.
+  CHECK(any.next(10'000'000, no_limit, 0) == 1);
 
   const weir::detail::pieces chosen{weir::grain(10)};
   CHECK(chosen.next(10'000'000) == 10);
-  CHECK(chosen.next(11, 1) == 10);
+  CHECK(chosen.next(11, 1, std::nullopt) == 10);
+}
 
-  // A body of a millisecond is not cheap, nor is a grain looked at.
-  weir::detail::first_impression costly(free);
-  costly.piece_begins();
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  costly.piece_ended(1);
-  CHECK(costly.cheap() == 0);
-  costly.piece_begins();
-  costly.piece_ended(1'000'000'000'000); // the first one counts
-  CHECK(costly.cheap() == 0);
-  weir::detail::first_impression cheap(free);
-  cheap.piece_begins();
-  cheap.piece_ended(1'000'000'000'000);
-  CHECK(cheap.cheap() == 8192);
-  weir::detail::first_impression grained(chosen);
-  grained.piece_begins();
-  grained.piece_ended(1'000'000'000'000);
-  CHECK(grained.cheap() == 0);
+TEST_CASE("what a loop's pieces have cost is noticed at each that is not tiny", "[parallel_for]") {
+  const weir::detail::pieces any{weir::grain()};
+  weir::detail::pace step(any);
+  CHECK(!step.worth());
+  const auto takes = [&](std::size_t count, std::uint64_t moments) {
+    step.look(count, moments * weir::detail::sync::ticks_in_a_moment());
+    return step.worth().value();
+  };
+  CHECK(takes(1, 800) == 0);
+  CHECK(takes(1, 1) == 1); // not more at once: it may have been a glimpse
+  CHECK(takes(100, 1) == 9);
+  CHECK(takes(100, 100) == 8);
+  CHECK(takes(100'000, 1) == 65);
+  CHECK(takes(1'000'000, 1) == 521);
+  CHECK(takes(1'000'000, 1) == 4169);
+  CHECK(takes(1'000'000, 1) == 8192);
+  CHECK(step.reads_at(2048));
+  CHECK(!step.reads_at(2047));
+  CHECK(takes(8192, 8192) == 8);
+  CHECK(step.reads_at(1));
+  CHECK(takes(1, 0) == 65); // a counter that stands still
+
+  weir::detail::pace chosen{weir::detail::pieces(weir::grain(10))};
+  CHECK(!chosen.reads_at(10));
+}
+
+TEST_CASE("a loop with a cheap beginning is divided where it is costly", "[parallel_for]") {
+  // The 6 bodies of the end wait until two threads are there.
+  weir::runtime rt{{.workers = 2}};
+  for (int round = 0; round < test::rounds(20); ++round) {
+    std::atomic<int> cheap{0};
+    std::mutex mutex;
+    std::set<std::thread::id> threads;
+    const auto both = [&] {
+      const std::scoped_lock lock(mutex);
+      threads.insert(std::this_thread::get_id());
+      return threads.size() == 2;
+    };
+    rt.submit([&] {
+        weir::parallel_for(0, 10'000, [&](int i) {
+          if (i < 9'994)
+            cheap.fetch_add(1, std::memory_order_relaxed);
+          else if (!both())
+            test::eventually(both);
+        });
+      }).get();
+    CHECK(cheap == 9'994);
+    CHECK(threads.size() == 2);
+  }
 }
 
 TEST_CASE("the first exception of a loop is thrown when all of it has ended", "[parallel_for]") {

@@ -12,9 +12,11 @@ namespace weir {
 /// Option of the parallel algorithms: how many elements belong together.
 ///
 /// Without it an algorithm goes through its range in pieces that get smaller towards the end, from
-/// 2,048 elements to one, or what the first ones make believe is some microseconds' work; and it
-/// divides only if a worker has time for a part. So it is needed only if neighbours should stay
-/// together whatever their number, or to fix the leaves of a deterministic reduction.
+/// 2,048 elements to one, and divides only if a worker has time for a part. Loops and transforms
+/// make pieces that last some microseconds, if elements cost what the last ones have: at most 1/64
+/// of what is left where elements are costly, at most 1/8 where they are cheap. So a grain is
+/// needed only if neighbours should stay together whatever their number, or to fix the leaves of a
+/// deterministic reduction.
 class grain {
  public:
   /// The algorithm chooses.

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <ranges>
 #include <type_traits>
 #include <utility>
@@ -37,13 +38,18 @@ class pieces {
   /// Whether `left` elements may be divided.
   [[nodiscard]] bool divisible(std::size_t left) const noexcept { return left > least_; }
   /// How many elements are gone through next, if `left` are divisible. Few beside what is left, so
-  /// that costly bodies do not hold up the others; enough for an inner loop. Not as few if so many
-  /// as `cheap` of them seem to be worth no look at who wants some. No more than `limit`, unless
-  /// that divides what belongs together.
-  [[nodiscard]] std::size_t next(std::size_t left, std::size_t limit = SIZE_MAX,
-                                 std::size_t cheap = 0) const noexcept {
-    const auto wanted = std::max(left / 64, std::min(left / 8, cheap));
-    return std::clamp(std::min(wanted, limit), least_, std::max(most_, 2 * cheap));
+  /// that costly bodies do not hold up the others; enough for an inner loop.
+  [[nodiscard]] std::size_t next(std::size_t left) const noexcept {
+    return std::clamp(left / 64, least_, most_);
+  }
+  /// As above, but no more than `limit`, unless that divides what belongs together, and only as
+  /// many as `worth` a look at who wants some if that is known: not much more than these, and not
+  /// much less.
+  [[nodiscard]] std::size_t next(std::size_t left, std::size_t limit,
+                                 const std::optional<std::size_t>& worth) const noexcept {
+    const std::size_t wanted =
+        worth ? std::clamp(left / 64, std::min(left / 8, *worth), 2 * *worth) : left / 64;
+    return std::clamp(std::min(wanted, limit), least_, worth ? std::max(most_, 2 * *worth) : most_);
   }
   /// Whether the size was given.
   [[nodiscard]] bool given() const noexcept { return least_ == most_; }
@@ -57,34 +63,38 @@ class pieces {
   std::size_t most_ = 2048;
 };
 
-/// How many elements are gone through in some microseconds, if all cost what those of the first
-/// piece do. Looking up more often costs more than it gains: without this, a loop of 100,000 tiny
-/// bodies, which take 54 us, took 64.
-class first_impression {
+/// How many elements are gone through in some microseconds, if they cost what the last ones have.
+/// The clock is left alone at pieces that are so short that reading it would count.
+class pace {
  public:
-  explicit first_impression(const pieces& sizes) noexcept : is_made_(sizes.given()) {}
+  explicit pace(const pieces& sizes) noexcept : reads_from_(sizes.given() ? SIZE_MAX : 0) {}
 
-  /// 0: unknown, or none is.
-  [[nodiscard]] std::size_t cheap() const noexcept { return cheap_; }
+  /// 0: one takes longer. Nothing as long as that is unknown.
+  [[nodiscard]] const std::optional<std::size_t>& worth() const noexcept { return worth_; }
   /// Before and after each piece.
-  void piece_begins() noexcept {
-    if (!is_made_) [[unlikely]]
+  void piece_begins(std::size_t count) noexcept {
+    if (reads_at(count))
       began_ = sync::ticks();
   }
   void piece_ended(std::size_t count) noexcept {
-    if (is_made_) [[likely]]
-      return;
-    is_made_ = true;
-    const auto took = std::max<std::uint64_t>(sync::ticks() - began_, 1);
-    const auto found = 8 * sync::ticks_in_a_moment() * count / took;
-    cheap_ = static_cast<std::size_t>(std::min<std::uint64_t>(found, most_cheap));
+    if (reads_at(count))
+      look(count, sync::ticks() - began_);
+  }
+  [[nodiscard]] bool reads_at(std::size_t count) const noexcept { return count >= reads_from_; }
+  /// `count` elements took so many ticks.
+  void look(std::size_t count, std::uint64_t took) noexcept {
+    const auto found = 8 * sync::ticks_in_a_moment() * count / std::max<std::uint64_t>(took, 1);
+    // Not much more at once: what follows a glimpse of cheap ones may cost.
+    const auto limit = worth_ ? std::min(8 * *worth_ + 1, most) : most;
+    worth_ = static_cast<std::size_t>(std::min<std::uint64_t>(found, limit));
+    reads_from_ = *worth_ < most / 4 ? 0 : most / 4;
   }
 
  private:
-  static constexpr std::size_t most_cheap = 8192;
+  static constexpr std::size_t most = 8192;
 
-  bool is_made_;
-  std::size_t cheap_ = 0;
+  std::size_t reads_from_;
+  std::optional<std::size_t> worth_;
   std::uint64_t began_ = 0;
 };
 
@@ -97,7 +107,7 @@ class range_loop final : public fork_loop {
  private:
   loop_piece run_piece(fork_stack& forks, loop_piece piece, loop_watch* watch) noexcept override {
     const std::size_t begin = piece.first;
-    first_impression bodies(sizes_);
+    pace bodies(sizes_);
     try {
       while (piece.size() != 0) {
         std::size_t count = piece.size();
@@ -106,11 +116,11 @@ class range_loop final : public fork_loop {
             if (cut_off(forks, piece, piece.first + sizes_.half(count)))
               continue;
           }
-          count = sizes_.next(count, watch == nullptr ? SIZE_MAX : watch->most(), bodies.cheap());
+          count = sizes_.next(count, watch == nullptr ? SIZE_MAX : watch->most(), bodies.worth());
         }
         const std::size_t first = piece.first;
         piece.first += count;
-        bodies.piece_begins();
+        bodies.piece_begins(count);
         run_(first, count);
         bodies.piece_ended(count);
         if (watch != nullptr && watch->due(count))

@@ -89,7 +89,7 @@ class pool_slot final : public accepted_job {
   [[nodiscard]] bool takes_from_others() const noexcept;
   /// Gives the room of the last task to who waits for it. Not before the next task was taken: who
   /// waits is to come behind it, also where the queue keeps no order between threads. If nobody
-  /// waits, the task has given it back before its end can be seen.
+  /// waits, the task has given it back, before its end could be seen if it has run.
   void give_room(thread_state& thread) noexcept;
 
   pool_engine* pool_ = nullptr;

@@ -9,7 +9,7 @@
 ///     steps.
 /// Q2  If the queue is bounded, room is counted apart: tasks from their admission to their end. The
 ///     flag "somebody waits for room" is in the same word, so that whoever gives room back learns
-///     by one operation whether anybody waits. Freed room is handed over then, not given back. Who
+///     by one operation whether anybody waits. If so, it is handed over, not given back. Who
 ///     gives it back because there is too little looks at the bound again afterwards, and who
 ///     raises the bound at the count, sequentially consistent: one of them admits who waits.
 /// Q3  An item knows its queue before its submitter can be seen waiting for room, and is counted
