@@ -163,7 +163,8 @@ TEST_CASE("B-12: the mended policy shrinks an idle pool to its minimum and stays
 }
 
 TEST_CASE("B-12: the mended policy also shrinks by windows of one sample", "[autoscale]") {
-  weir::manual_clock clock;
+  // Of its own accord the pool takes no step, during which step_now() would take none.
+  weir::manual_clock clock(weir::manual_clock::moves::by_hand);
   weir::runtime rt{{.workers = 1, .clock = &clock}};
   weir::autoscale_pool<> pool{rt, {.min_size = 1, .max_size = 9, .auto_scale_cache_len = 1}};
   pool.scale(8);

@@ -246,7 +246,7 @@ TEST_CASE("a loop with a cheap beginning is divided where it is costly", "[paral
     const auto both = [&] {
       const std::scoped_lock lock(mutex);
       threads.insert(std::this_thread::get_id());
-      return threads.size() == 2;
+      return threads.size() >= 2;
     };
     rt.submit([&] {
         weir::parallel_for(0, 10'000, [&](int i) {
@@ -257,7 +257,7 @@ TEST_CASE("a loop with a cheap beginning is divided where it is costly", "[paral
         });
       }).get();
     CHECK(cheap == 9'994);
-    CHECK(threads.size() == 2);
+    CHECK(threads.size() >= 2); // one may stand in for who waits
   }
 }
 

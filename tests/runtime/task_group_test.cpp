@@ -99,9 +99,10 @@ TEST_CASE("a group's size leaves out what has ended before a child that goes on"
           if (i == round % 40)
             group.submit([&go] { test::eventually([&go] { return go.load(); }); });
         }
-        // Sleeping: a worker that always finds something of its own does not steal.
-        while (group.size() != 1)
-          co_await weir::sleep_for(std::chrono::microseconds(10));
+        // Sleeping, for longer each time: a worker that always finds something of its own does
+        // not steal.
+        for (std::chrono::microseconds pause(10); group.size() != 1; pause *= 2)
+          co_await weir::sleep_for(pause);
         go = true;
         while (group.size() != 0)
           co_await weir::sleep_for(std::chrono::microseconds(10));
