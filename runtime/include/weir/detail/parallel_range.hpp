@@ -47,9 +47,10 @@ class pieces {
   /// much less.
   [[nodiscard]] std::size_t next(std::size_t left, std::size_t limit,
                                  const std::optional<std::size_t>& worth) const noexcept {
-    const std::size_t wanted =
-        worth ? std::clamp(left / 64, std::min(left / 8, *worth), 2 * *worth) : left / 64;
-    return std::clamp(std::min(wanted, limit), least_, worth ? std::max(most_, 2 * *worth) : most_);
+    if (!worth)
+      return std::clamp(std::min(left / 64, limit), least_, most_);
+    const auto wanted = std::clamp(left / 64, std::min(left / 8, *worth), 2 * *worth);
+    return std::max(least_, std::min(wanted, limit));
   }
   /// Whether the size was given.
   [[nodiscard]] bool given() const noexcept { return least_ == most_; }
