@@ -47,6 +47,11 @@ class parker {
     }
   }
 
+  /// Whether the owner sleeps, or is about to: a hint, unless the caller alone could end that.
+  [[nodiscard]] bool sleeps() const noexcept {
+    return word_.load(std::memory_order_relaxed) == sleeping;
+  }
+
   /// Any thread. A system call only if the owner sleeps.
   void unpark() noexcept {
     // Release: pairs with the acquires in park.

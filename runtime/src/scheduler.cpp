@@ -144,17 +144,17 @@ void scheduler::detach() noexcept {
   crew_.detach();
 }
 
-void scheduler::wake(std::uint32_t index) noexcept {
+void scheduler::wake(std::uint32_t index, wake_for what) noexcept {
   if (manual_ != nullptr)
     manual_->woken(); // M1
-  crew_.at(index).unpark();
+  crew_.at(index).unpark(what == wake_for::shared_work);
 }
 
 void scheduler::wake_for_forks(thread_state& thread) noexcept {
   if (thread.home == this)
-    thread.self->wake_another();
+    thread.self->wake_another(wake_for::shared_work);
   else
-    wake_from_outside();
+    wake_from_outside(wake_for::shared_work);
 }
 
 std::size_t scheduler::idle_workers(const thread_state& thread) const noexcept {
@@ -212,11 +212,11 @@ void scheduler::poison_forks() noexcept {
     guests_.at(i).poison();
 }
 
-bool scheduler::wake_sleeper() noexcept {
+bool scheduler::wake_sleeper(wake_for what) noexcept {
   const auto index = idle_.pop_if_nobody_searches();
   if (!index)
     return false;
-  wake(*index);
+  wake(*index, what);
   return true;
 }
 

@@ -55,6 +55,7 @@ struct scheduler_options {
   std::function<void(std::exception_ptr)> on_unhandled_exception;
   const clock_source* clock = nullptr;
   std::chrono::nanoseconds spin{};
+  bool place_wakes = false;
 };
 
 class scheduler : public std::enable_shared_from_this<scheduler> {
@@ -131,17 +132,17 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   [[nodiscard]] bool injector_may_have_work() const noexcept;
   /// W2's and W3's look at all queues.
   [[nodiscard]] bool has_visible_work() const noexcept;
-  /// W1, for a job `in_slot` if it is in a next slot. \return whether a worker was woken or
-  /// started.
-  bool wake_one(bool in_slot = false) noexcept {
-    if (idle_.calls_for_a_searcher(in_slot)) [[unlikely]]
-      return wake_sleeper();
+  /// W1. \return whether a worker was woken or started.
+  bool wake_one(wake_for what = wake_for::job) noexcept {
+    if (idle_.calls_for_a_searcher(what == wake_for::next_slot)) [[unlikely]]
+      return wake_sleeper(what);
     return crew_.may_grow() && crew_.grow();
   }
   /// W1 without starting anybody. \return whether a worker was woken.
-  bool wake_sleeper() noexcept;
+  bool wake_sleeper(wake_for what = wake_for::job) noexcept;
   /// Unparks a worker that was taken off the idle set.
-  void wake(std::uint32_t index) noexcept;
+  void wake(std::uint32_t index, wake_for what = wake_for::job) noexcept;
+  [[nodiscard]] placed_wakes& placed() noexcept { return placed_; }
   /// K2: makes a sleeper search and become the keeper, if sleepers have none and timers are armed.
   void wake_keeper_if_missing() noexcept;
   /// Wakes a sleeper because the manual clock has moved.
@@ -177,7 +178,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   void accept(injector::producer& producer, packet& p);
   /// Puts a job into the injector from outside, waiting for memory if need be.
   void inject(thread_state& thread, job& j) noexcept;
-  void wake_from_outside() noexcept;
+  void wake_from_outside(wake_for what = wake_for::job) noexcept;
   /// Runs a job of a closed runtime on this outside thread as one that must not start.
   void drop(thread_state& thread, accepted_job& j) noexcept;
   void wake_all() noexcept;
@@ -196,6 +197,7 @@ class scheduler : public std::enable_shared_from_this<scheduler> {
   crew crew_;
   live_tasks live_;
   fork_guests guests_;
+  placed_wakes placed_{options_.place_wakes};
   scheduler* next_existing_ = nullptr;
   manual_time* const manual_;
   timers timers_;

@@ -206,8 +206,8 @@ void scheduler::inject(thread_state& thread, job& j) noexcept {
   }
 }
 
-void scheduler::wake_from_outside() noexcept {
-  if (wake_one())
+void scheduler::wake_from_outside(wake_for what) noexcept {
+  if (wake_one(what))
     outside_wakes_.fetch_add(1, std::memory_order_relaxed); // a figure
 }
 

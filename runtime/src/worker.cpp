@@ -65,7 +65,7 @@ worker::found worker::wait_for_work() noexcept {
     if (searching) {
       if (auto f = search()) {
         if (idle.stop_searching() && owner_.has_visible_work()) // W2
-          wake_another();
+          wake_another(wake_for::shared_work);
         owner_.wake_keeper_if_missing(); // K2
         return f;
       }
@@ -93,7 +93,9 @@ worker::found worker::wait_for_work() noexcept {
   }
 }
 
-void worker::unpark() noexcept {
+void worker::unpark(bool beside) noexcept {
+  if (beside && parker_.sleeps())
+    place_.prepare(owner_.placed());
   if (owner_.options().spin.count() != 0) // relaxed: published by the parker
     woken_at_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);
   parker_.unpark();
@@ -150,6 +152,7 @@ void worker::sleep(bool watches) noexcept {
       too_long.reset();
     }
   }
+  place_.arrive(owner_.placed());
   if (owner_.options().elastic)
     asleep_since_.store(0, std::memory_order_relaxed);
   // Work that came soon after a short spin would have been found by a long one.
@@ -232,7 +235,7 @@ void worker::push_next(job& j) noexcept {
   job* const displaced = next_.exchange(&j, std::memory_order_seq_cst);
   if (displaced != nullptr)
     push(*displaced);
-  wake_another(displaced == nullptr);
+  wake_another(displaced == nullptr ? wake_for::next_slot : wake_for::job);
 }
 
 void worker::push_last(job& j) noexcept {
@@ -313,8 +316,8 @@ void worker::accept_recall() noexcept {
   spare_word_.store(0, std::memory_order_relaxed);
 }
 
-void worker::wake_another(bool in_slot) noexcept {
-  if (owner_.wake_one(in_slot))
+void worker::wake_another(wake_for what) noexcept {
+  if (owner_.wake_one(what))
     bump(counters_.wakes);
 }
 

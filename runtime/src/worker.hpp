@@ -8,6 +8,7 @@
 #include "parker.hpp"
 #include "ready_deque.hpp"
 #include "timer_queue.hpp"
+#include "wake_place.hpp"
 
 #include <weir/detail/ended_children.hpp>
 #include <weir/detail/fork_stack.hpp>
@@ -27,6 +28,13 @@ namespace weir::detail {
 
 class scheduler;
 class timer_shard;
+
+/// What a worker is woken for.
+enum class wake_for : std::uint8_t {
+  job,
+  next_slot,   // a job in a next slot (W4)
+  shared_work, // what is more than the waker, which goes on computing, can do at once (P1)
+};
 
 class worker {
  public:
@@ -49,7 +57,9 @@ class worker {
   void recall(bool searching) noexcept;
 
   // Any thread.
-  void unpark() noexcept;
+  /// Of a worker that was taken off the idle set. \param beside whether the caller goes on
+  /// computing.
+  void unpark(bool beside) noexcept;
   void poke() noexcept { parker_.poke(); }
   /// Until when it sleeps as the keeper.
   [[nodiscard]] timer_queue::key sleeps_until() const noexcept {
@@ -102,8 +112,8 @@ class worker {
   void push_next(job& j) noexcept;
   /// Behind everything that waits.
   void push_last(job& j) noexcept;
-  /// W1, counted as this worker's; for a job `in_slot` if it is in the next slot.
-  void wake_another(bool in_slot = false) noexcept;
+  /// W1, counted as this worker's.
+  void wake_another(wake_for what = wake_for::job) noexcept;
   /// Moves the chain and all queues to the injector, where busy workers find them too, and does W1.
   void hand_over() noexcept;
   /// weir::blocking on this worker. What its task submits meanwhile goes to the injector.
@@ -238,6 +248,7 @@ class worker {
   batch_ring ring_;
   alignas(sync::line_size) sync::atomic<job*> next_{nullptr};
   alignas(sync::line_size) parker parker_;
+  wake_place place_;
   sync::atomic<timer_queue::key> sleeps_until_{timer_queue::never};
   sync::atomic<std::uint32_t> spare_word_{0};
   // When somebody has woken it, in the steady clock's units.

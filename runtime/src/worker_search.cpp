@@ -18,6 +18,7 @@ void worker::run_loop() noexcept {
   thread.home = &owner_;
   thread.ended = &counters_.ended;
   learn_stack_limit(thread);
+  place_.bind();
 
   bool leaves = false;
   do {

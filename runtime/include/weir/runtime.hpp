@@ -56,6 +56,11 @@ struct runtime_options {
   /// after it has looked in vain, until work comes within this time again. Not set: 20 us, or 0 if
   /// there are more workers than usable CPUs, where looking would take the CPU from who has work.
   std::optional<std::chrono::nanoseconds> spin{};
+  /// Whether workers that are woken to share a thread's forks are kept off the CPU where that
+  /// thread runs, once the kernel has put one there: by a change of the worker's affinity mask,
+  /// which it takes back (docs/scheduler.md). Not set: yes, unless a seccomp filter is installed,
+  /// which may end a process that calls `sched_setaffinity`.
+  std::optional<bool> place_wakes{};
   /// Called on each worker thread with the worker's index, before its first and after its last
   /// task. What they throw goes to `on_unhandled_exception`.
   std::function<void(std::size_t)> on_worker_start{};
