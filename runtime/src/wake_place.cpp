@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "wake_place.hpp"
 
+#include <cstring>
 #include <fstream>
 #include <istream>
 #include <string>
@@ -64,10 +65,16 @@ void wake_place::arrive(placed_wakes& placed) noexcept {
       placed.begin(); // P1
     return;
   }
+  // P2
   cpu_set_t now;
   const cpu_set_t others = without(before_, avoided);
-  if (read_mask(0, now) && CPU_EQUAL(&now, &others))
-    sched_setaffinity(0, sizeof before_, &before_); // P2
+  if (!read_mask(0, now) || !CPU_EQUAL(&now, &others))
+    return;
+  cpu_set_t all;
+  std::memset(&all, 0xff, sizeof all);
+  if (sched_setaffinity(0, sizeof all, &all) == 0 && read_mask(0, now) && CPU_EQUAL(&now, &before_))
+    return;
+  sched_setaffinity(0, sizeof before_, &before_);
 }
 
 } // namespace weir::detail

@@ -9,7 +9,8 @@
 // P1  A waker that goes on computing leaves its CPU's number, and the sleeper looks, once awake,
 //     whether it runs on the same one. If so, the runtime's next wake-ups are placed.
 // P2  To place a sleeper, its waker takes its own CPU out of the sleeper's affinity mask. The
-//     sleeper puts it back, unless somebody has changed the mask meanwhile.
+//     sleeper puts it back, unless somebody has changed the mask meanwhile. A mask that was all
+//     that the cpuset allows becomes one of all CPUs, so that it grows with the cpuset as before.
 // P3  All but P1's count is written by the one who has taken the worker off the idle set, and read
 //     by the worker after the unpark that comes then.
 #pragma once
@@ -47,8 +48,8 @@ class placed_wakes {
     const auto seen = left_.load(std::memory_order_relaxed);
     if (seen == 0)
       return false;
-    left_.store(seen - 1,
-                std::memory_order_relaxed); // one that is lost to another waker does not matter
+    // If another waker's is lost, one more is placed.
+    left_.store(seen - 1, std::memory_order_relaxed);
     return true;
   }
 
@@ -62,10 +63,11 @@ class wake_place {
  public:
   /// By the worker's thread, before it first sleeps.
   void bind() noexcept { thread_ = gettid(); }
-  /// By a waker that goes on computing, before the unpark of a worker that sleeps (P3). Three
+  /// By a waker that goes on computing, before the unpark of a worker that sleeps (P3). Two
   /// system calls if the wake-up is placed, none otherwise.
   void prepare(placed_wakes& placed) noexcept;
-  /// By the worker, after each unpark. Two system calls if it was placed, none otherwise.
+  /// By the worker, after each unpark. Three system calls if it was placed (four if its mask was
+  /// not all that the cpuset allows), none otherwise.
   void arrive(placed_wakes& placed) noexcept;
 
  private:

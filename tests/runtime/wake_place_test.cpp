@@ -158,6 +158,25 @@ TEST_CASE("a mask that somebody changes meanwhile stays as it is", "[wake_place]
   }
 }
 
+TEST_CASE("a placed sleeper that was kept to some CPUs is kept to them again", "[wake_place]") {
+  const auto cpus = cpus_of(mask_of(0));
+  if (cpus.size() < 3) {
+    WARN("not tested: that needs 3 CPUs");
+    return;
+  }
+  cpu_set_t some = only(cpus[0]);
+  CPU_SET(cpus[1], &some);
+  placed_wakes placed(true);
+  sleeper woken(placed);
+  set_mask(woken.thread(), some);
+  const pinned here(cpus[0]);
+  placed.begin();
+  woken.place().prepare(placed);
+  woken.wake();
+  CHECK(woken.woke_on() == cpus[1]);
+  CHECK(equal(woken.mask(), some));
+}
+
 TEST_CASE("a sleeper that may run on its waker's CPU only is left there", "[wake_place]") {
   const std::size_t cpu = cpus_of(mask_of(0)).front();
   placed_wakes placed(true);
