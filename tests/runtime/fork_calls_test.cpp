@@ -32,6 +32,14 @@ weir::task<long> fib(int n) {
   co_return a + b;
 }
 
+/// The same with a constant for each child's function.
+weir::task<long> constant_fib(int n) {
+  if (n < 2)
+    co_return n;
+  auto [a, b] = co_await join(fork<constant_fib>(n - 1), fork<constant_fib>(n - 2));
+  co_return a + b;
+}
+
 /// A tree some of whose nodes wait, for a clock, a lock or a turn. \return its leaves.
 weir::task<long> restless(unsigned seed, int depth, weir::mutex& lock) {
   std::minstd_rand random(seed * 7919 + 17);
@@ -171,6 +179,41 @@ TEST_CASE("a recursion of calls gives the right result", "[fork]") {
   for (const std::size_t workers : all_worker_counts) {
     weir::runtime rt({.workers = workers});
     CHECK(rt.block_on(fib(20)) == 6765);
+  }
+}
+
+TEST_CASE("what a fork calls may be a constant", "[fork]") {
+  struct counter {
+    weir::task<int> add(int n) {
+      co_await weir::yield();
+      co_return value += n;
+    }
+    int value = 0;
+  };
+  constexpr auto length = [](std::unique_ptr<std::string> text) -> weir::task<std::size_t> {
+    co_return text->size();
+  };
+  constexpr auto refuse = [](int& calls) -> weir::task<> {
+    ++calls;
+    throw std::out_of_range("this one");
+    co_return;
+  };
+  // Stateless: there is nothing to keep but the arguments.
+  static_assert(sizeof(fork<constant_fib>(1)) == sizeof(int));
+  for (const std::size_t workers : test::worker_counts) {
+    weir::runtime rt{{.workers = workers}};
+    CHECK(rt.block_on(constant_fib(20)) == 6765);
+    rt.block_on([=]() -> weir::task<> {
+      counter all;
+      const int alone = co_await fork<&counter::add>(&all, 3);
+      auto [size, sum, value] = co_await join(fork<length>(std::make_unique<std::string>("four")),
+                                              fork<&counter::add>(std::ref(all), 4), fork<fib>(10));
+      CHECK((alone == 3 && size == 4 && sum == 7 && value == 55));
+      int calls = 0;
+      CHECK_THROWS_AS((co_await join(fork<refuse>(std::ref(calls)), fork<fib>(5))),
+                      std::out_of_range);
+      CHECK(calls == 1);
+    }());
   }
 }
 

@@ -274,10 +274,14 @@ class forked_awaiter : protected forked_tasks {
       }
       return true;
     } else {
-      return [&]<std::size_t... Is>(std::index_sequence<Is...>) {
-        return (... && take_one<Is>(forks, slots, Is, std::get<Is>(children_)));
-      }(std::index_sequence_for<Inputs...>());
+      return run_in_turn(forks, slots, std::index_sequence_for<Inputs...>());
     }
+  }
+  // Not a lambda: where the children are of one type, Clang would not inline it.
+  template <std::size_t... Is>
+  [[gnu::always_inline]] bool run_in_turn(fork_stack& forks, fork_slot* slots,
+                                          std::index_sequence<Is...>) noexcept {
+    return (... && take_one<Is>(forks, slots, Is, std::get<Is>(children_)));
   }
   template <std::size_t Place, class Child>
   [[gnu::always_inline]] bool take_one(fork_stack& forks, fork_slot* slots, std::size_t index,
