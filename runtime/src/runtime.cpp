@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "scheduler.hpp"
-#include "wake_place.hpp"
 
 #include <weir/cpus.hpp>
 #include <weir/detail/fork_stack.hpp>
@@ -61,8 +60,7 @@ detail::scheduler_options checked(runtime_options&& options) {
   static const std::size_t usable = usable_cpus().count;
   o.growth_limit = std::min(o.max_workers, usable);
   o.spin = options.spin.value_or(o.workers > usable ? 0ns : 20us);
-  static const bool harmless = detail::may_place_wakes();
-  o.place_wakes = options.place_wakes.value_or(harmless);
+  o.place_wakes = options.place_wakes;
   o.clock = options.clock != nullptr ? options.clock : &clock_source::steady();
   o.on_worker_start = std::move(options.on_worker_start);
   o.on_worker_stop = std::move(options.on_worker_stop);

@@ -2,11 +2,10 @@
 #include "wake_place.hpp"
 
 #include <cstring>
-#include <fstream>
-#include <istream>
-#include <string>
-#include <string_view>
 #include <utility>
+
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace weir::detail {
 
@@ -29,31 +28,25 @@ cpu_set_t without(cpu_set_t mask, int cpu) noexcept {
 
 } // namespace
 
-bool may_place_wakes(std::istream& status) {
-  // "Seccomp:", a tab, and 0 without a filter (man 5 proc); a kernel that knows none has no such
-  // line.
-  constexpr std::string_view key = "Seccomp:";
-  bool readable = false;
-  for (std::string line; std::getline(status, line); readable = true) {
-    if (line.starts_with(key))
-      return line.ends_with("\t0");
-  }
-  return readable;
-}
-
-bool may_place_wakes() {
-  std::ifstream status("/proc/self/status");
-  return may_place_wakes(status);
+void wake_place::bind() noexcept {
+  thread_ = static_cast<pid_t>(syscall(SYS_gettid));
 }
 
 void wake_place::prepare(placed_wakes& placed) noexcept {
-  wakers_cpu_ = sched_getcpu();
-  if (wakers_cpu_ < 0 || !placed.take() || !read_mask(thread_, before_) ||
-      !contains(before_, wakers_cpu_))
+  const int here = sched_getcpu();
+  if (here < 0)
     return;
-  const cpu_set_t others = without(before_, wakers_cpu_);
-  // Fails if there are none.
+  if (!placed.take()) {
+    wakers_cpu_ = here; // P1
+    return;
+  }
+  if (!read_mask(thread_, before_) || !contains(before_, here))
+    return;
+  const cpu_set_t others = without(before_, here);
+  // Fails if there are none; whoever must run here says nothing about the kernel.
   placed_ = sched_setaffinity(thread_, sizeof others, &others) == 0;
+  if (placed_)
+    wakers_cpu_ = here;
 }
 
 void wake_place::arrive(placed_wakes& placed) noexcept {

@@ -11,25 +11,18 @@
 // P2  To place a sleeper, its waker takes its own CPU out of the sleeper's affinity mask. The
 //     sleeper puts it back, unless somebody has changed the mask meanwhile. A mask that was all
 //     that the cpuset allows becomes one of all CPUs, so that it grows with the cpuset as before.
-// P3  All but P1's count is written by the one who has taken the worker off the idle set, and read
-//     by the worker after the unpark that comes then.
+// P3  Whoever has taken the worker off the idle set writes the rest, before its unpark; the worker
+//     reads and resets it after that, before it is on the set again.
 #pragma once
 
 #include <weir/detail/sync.hpp>
 
 #include <cstdint>
-#include <iosfwd>
 
 #include <sched.h>
 #include <sys/types.h>
 
 namespace weir::detail {
-
-/// Whether the system calls of P2 do no harm: no seccomp filter is known that might end the
-/// process. Reads a file.
-[[nodiscard]] bool may_place_wakes();
-/// As above, of a process whose status the kernel would give as `status`.
-[[nodiscard]] bool may_place_wakes(std::istream& status);
 
 /// How many wake-ups of a runtime are to be placed yet.
 class placed_wakes {
@@ -62,12 +55,12 @@ class placed_wakes {
 class wake_place {
  public:
   /// By the worker's thread, before it first sleeps.
-  void bind() noexcept { thread_ = gettid(); }
+  void bind() noexcept;
   /// By a waker that goes on computing, before the unpark of a worker that sleeps (P3). Two
   /// system calls if the wake-up is placed, none otherwise.
   void prepare(placed_wakes& placed) noexcept;
-  /// By the worker, after each unpark. Three system calls if it was placed (four if its mask was
-  /// not all that the cpuset allows), none otherwise.
+  /// By the worker, each time it has slept. Three system calls if it was placed (four if its mask
+  /// was not all that the cpuset allows), none otherwise.
   void arrive(placed_wakes& placed) noexcept;
 
  private:

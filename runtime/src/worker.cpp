@@ -94,7 +94,8 @@ worker::found worker::wait_for_work() noexcept {
 }
 
 void worker::unpark(bool beside) noexcept {
-  if (beside && parker_.sleeps())
+  // A forked child has a copy of this worker; the thread is its parent's.
+  if (beside && parker_.sleeps() && !owner_.forked())
     place_.prepare(owner_.placed());
   if (owner_.options().spin.count() != 0) // relaxed: published by the parker
     woken_at_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);

@@ -56,11 +56,10 @@ struct runtime_options {
   /// after it has looked in vain, until work comes within this time again. Not set: 20 us, or 0 if
   /// there are more workers than usable CPUs, where looking would take the CPU from who has work.
   std::optional<std::chrono::nanoseconds> spin{};
-  /// Whether workers that are woken to share a thread's forks are kept off the CPU where that
-  /// thread runs, once the kernel has put one there: by a change of the worker's affinity mask,
-  /// which it takes back (docs/scheduler.md). Not set: yes, unless a seccomp filter is installed,
-  /// which may end a process that calls `sched_setaffinity`.
-  std::optional<bool> place_wakes{};
+  /// Whether a worker that is woken while its waker goes on computing is kept off the waker's CPU,
+  /// once the kernel has put one there: by `sched_setaffinity`, for as long as it takes to wake
+  /// (docs/scheduler.md has what that does to masks and to seccomp filters).
+  bool place_wakes = false;
   /// Called on each worker thread with the worker's index, before its first and after its last
   /// task. What they throw goes to `on_unhandled_exception`.
   std::function<void(std::size_t)> on_worker_start{};
