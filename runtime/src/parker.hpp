@@ -47,7 +47,8 @@ class parker {
     }
   }
 
-  /// Whether the owner sleeps, or is about to: a hint, unless the caller alone could end that.
+  /// Any thread. Whether the owner sleeps, or is about to: a hint, since a deadline or poke() may
+  /// end that at any time.
   [[nodiscard]] bool sleeps() const noexcept {
     return word_.load(std::memory_order_relaxed) == sleeping;
   }

@@ -147,7 +147,7 @@ void scheduler::detach() noexcept {
 void scheduler::wake(std::uint32_t index, wake_for what) noexcept {
   if (manual_ != nullptr)
     manual_->woken(); // M1
-  crew_.at(index).unpark(what == wake_for::shared_work);
+  crew_.at(index).unpark(what);
 }
 
 void scheduler::wake_for_forks(thread_state& thread) noexcept {

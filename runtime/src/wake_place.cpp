@@ -33,6 +33,8 @@ void wake_place::bind() noexcept {
 }
 
 void wake_place::prepare(placed_wakes& placed) noexcept {
+  if (!placed.allowed())
+    return; // nor does the sleeper look then
   const int here = sched_getcpu();
   if (here < 0)
     return;

@@ -32,6 +32,7 @@ class placed_wakes {
   /// So few wake-ups find out again what the kernel does.
   static constexpr std::uint32_t streak = 256;
 
+  [[nodiscard]] bool allowed() const noexcept { return allowed_; }
   // All relaxed: a hint, which says nothing about other memory.
   void begin() noexcept {
     if (allowed_)

@@ -93,9 +93,9 @@ worker::found worker::wait_for_work() noexcept {
   }
 }
 
-void worker::unpark(bool beside) noexcept {
+void worker::unpark(wake_for what) noexcept {
   // A forked child has a copy of this worker; the thread is its parent's.
-  if (beside && parker_.sleeps() && !owner_.forked())
+  if (what == wake_for::shared_work && parker_.sleeps() && !owner_.forked())
     place_.prepare(owner_.placed());
   if (owner_.options().spin.count() != 0) // relaxed: published by the parker
     woken_at_.store(sync::now().time_since_epoch().count(), std::memory_order_relaxed);

@@ -57,9 +57,8 @@ class worker {
   void recall(bool searching) noexcept;
 
   // Any thread.
-  /// Of a worker that was taken off the idle set. \param beside whether the caller goes on
-  /// computing.
-  void unpark(bool beside) noexcept;
+  /// Of a worker that was taken off the idle set.
+  void unpark(wake_for what) noexcept;
   void poke() noexcept { parker_.poke(); }
   /// Until when it sleeps as the keeper.
   [[nodiscard]] timer_queue::key sleeps_until() const noexcept {
@@ -248,13 +247,13 @@ class worker {
   batch_ring ring_;
   alignas(sync::line_size) sync::atomic<job*> next_{nullptr};
   alignas(sync::line_size) parker parker_;
-  wake_place place_;
   sync::atomic<timer_queue::key> sleeps_until_{timer_queue::never};
   sync::atomic<std::uint32_t> spare_word_{0};
   // When somebody has woken it, in the steady clock's units.
   sync::atomic<std::chrono::steady_clock::rep> woken_at_{0};
   // When it went to sleep, in the steady clock's units; 0: it is awake. Kept if elastic.
   sync::atomic<std::chrono::steady_clock::rep> asleep_since_{0};
+  wake_place place_; // last: its mask, which is seldom used, fills two lines
 };
 
 } // namespace weir::detail

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A process that forks while its runtimes work: what the child may do, and that nothing hangs.
+#include <weir/fork_join.hpp>
 #include <weir/weir.hpp>
 
 #include <array>
@@ -13,6 +14,8 @@
 #include <vector>
 
 #include <catch.hpp>
+#include <sched.h>
+#include <scheduler.hpp>
 #include <support/support.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -351,4 +354,35 @@ TEST_CASE("the child of a task that has destroyed its runtime does not use that 
   while (child == 0)
     std::this_thread::yield();
   CHECK(code_of_child(child) == fine);
+}
+
+TEST_CASE("a child that forks work leaves the masks of its parent's workers alone", "[fork]") {
+  const auto cpus_of_this_thread = [] {
+    cpu_set_t mask;
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0)
+      throw std::runtime_error("sched_getaffinity failed");
+    return CPU_COUNT(&mask);
+  };
+  const int all = cpus_of_this_thread();
+  for (int round = 0; round < test::rounds(20); ++round) {
+    weir::runtime rt{{.workers = 2, .spin = 0ns, .place_wakes = true}};
+    auto& scheduler = rt.scheduler();
+    std::atomic<int> code{-1};
+    std::atomic<int> narrowed{0};
+    rt.submit([&] {
+        test::eventually([&] { return scheduler.idle().calls_for_a_searcher(); });
+        std::this_thread::sleep_for(1ms); // so that the other worker mostly sleeps by now
+        scheduler.placed().begin();
+        code = in_child([](steps&) { weir::fork_join([] {}, [] {}); });
+        std::atomic<int> here{0};
+        const auto side = [&] {
+          narrowed += cpus_of_this_thread() == all ? 0 : 1;
+          ++here;
+          test::eventually([&] { return here == 2; }); // on both workers
+        };
+        weir::fork_join(side, side);
+      }).get();
+    CHECK(code == fine);
+    CHECK(narrowed == 0);
+  }
 }

@@ -3,7 +3,6 @@
 #include <weir/fork_join.hpp>
 #include <weir/weir.hpp>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -17,6 +16,7 @@
 #include <sched.h>
 #include <scheduler.hpp>
 #include <support/support.hpp>
+#include <unistd.h>
 #include <wake_place.hpp>
 
 using namespace std::chrono_literals;
@@ -116,6 +116,22 @@ class sleeper {
   std::thread thread_{[this] { run(); }};
 };
 
+/// A sleeper, and its waker: the calling thread, which stays on one CPU meanwhile.
+struct wake_up {
+  explicit wake_up(std::size_t wakers_cpu, bool allowed = true)
+      : placed(allowed), here(wakers_cpu) {}
+
+  void prepare() { woken.place().prepare(placed); }
+  void prepare_placed() {
+    placed.begin();
+    prepare();
+  }
+
+  placed_wakes placed;
+  sleeper woken{placed}; // has the whole mask: the waker is not pinned yet
+  pinned here;
+};
+
 /// How many wake-ups would be placed.
 std::size_t left_of(placed_wakes& placed) {
   std::size_t count = 0;
@@ -129,31 +145,24 @@ std::size_t left_of(placed_wakes& placed) {
 TEST_CASE("a placed sleeper wakes beside its waker and has its mask again", "[wake_place]") {
   const cpu_set_t all = mask_of(0);
   for (const std::size_t cpu : cpus_of(all)) {
-    placed_wakes placed(true);
-    sleeper woken(placed);
-    const pinned here(cpu);
-    placed.begin();
-    woken.place().prepare(placed);
-    woken.wake();
-    CHECK(equal(woken.mask(), all));
+    wake_up it(cpu);
+    it.prepare_placed();
+    it.woken.wake();
+    CHECK(equal(it.woken.mask(), all));
     if (CPU_COUNT(&all) > 1)
-      CHECK(woken.woke_on() != cpu);
-    CHECK(left_of(placed) == placed_wakes::streak - 1);
+      CHECK(it.woken.woke_on() != cpu);
+    CHECK(left_of(it.placed) == placed_wakes::streak - 1);
   }
 }
 
 TEST_CASE("a mask that somebody changes meanwhile stays as it is", "[wake_place]") {
-  const cpu_set_t all = mask_of(0);
-  for (const std::size_t cpu : cpus_of(all)) {
-    placed_wakes placed(true);
-    sleeper woken(placed);
-    const pinned here(cpu);
-    placed.begin();
-    woken.place().prepare(placed);
-    set_mask(woken.thread(), only(cpu));
-    woken.wake();
-    CHECK(equal(woken.mask(), only(cpu)));
-    CHECK(left_of(placed) == placed_wakes::streak - 1);
+  for (const std::size_t cpu : cpus_of(mask_of(0))) {
+    wake_up it(cpu);
+    it.prepare_placed();
+    set_mask(it.woken.thread(), only(cpu));
+    it.woken.wake();
+    CHECK(equal(it.woken.mask(), only(cpu)));
+    CHECK(left_of(it.placed) == placed_wakes::streak - 1);
   }
 }
 
@@ -165,69 +174,56 @@ TEST_CASE("a placed sleeper that was kept to some CPUs is kept to them again", "
   }
   cpu_set_t some = only(cpus[0]);
   CPU_SET(cpus[1], &some);
-  placed_wakes placed(true);
-  sleeper woken(placed);
-  set_mask(woken.thread(), some);
-  const pinned here(cpus[0]);
-  placed.begin();
-  woken.place().prepare(placed);
-  woken.wake();
-  CHECK(woken.woke_on() == cpus[1]);
-  CHECK(equal(woken.mask(), some));
+  wake_up it(cpus[0]);
+  set_mask(it.woken.thread(), some);
+  it.prepare_placed();
+  it.woken.wake();
+  CHECK(it.woken.woke_on() == cpus[1]);
+  CHECK(equal(it.woken.mask(), some));
 }
 
 TEST_CASE("a sleeper that may run on its waker's CPU only is left there", "[wake_place]") {
   const std::size_t cpu = cpus_of(mask_of(0)).front();
-  placed_wakes placed(true);
-  sleeper woken(placed);
-  const pinned here(cpu);
-  set_mask(woken.thread(), only(cpu));
-  placed.begin();
-  woken.place().prepare(placed);
-  CHECK(equal(mask_of(woken.thread()), only(cpu)));
-  woken.wake();
-  CHECK(equal(woken.mask(), only(cpu)));
-  CHECK(left_of(placed) == placed_wakes::streak - 1);
+  wake_up it(cpu);
+  set_mask(it.woken.thread(), only(cpu));
+  it.prepare_placed();
+  CHECK(equal(mask_of(it.woken.thread()), only(cpu)));
+  it.woken.wake();
+  CHECK(equal(it.woken.mask(), only(cpu)));
+  CHECK(left_of(it.placed) == placed_wakes::streak - 1);
 }
 
 TEST_CASE("wake-ups are placed once one has begun on its waker's CPU", "[wake_place]") {
   const auto cpus = cpus_of(mask_of(0));
   for (const std::size_t cpu : cpus) {
-    placed_wakes placed(true);
-    sleeper woken(placed);
-    const pinned here(cpus.front());
-    set_mask(woken.thread(), only(cpu));
-    woken.place().prepare(placed);
-    woken.wake();
-    CHECK(woken.woke_on() == cpu);
-    CHECK(left_of(placed) == (cpu == cpus.front() ? placed_wakes::streak : 0));
+    wake_up it(cpus.front());
+    set_mask(it.woken.thread(), only(cpu));
+    it.prepare();
+    it.woken.wake();
+    CHECK(it.woken.woke_on() == cpu);
+    CHECK(left_of(it.placed) == (cpu == cpus.front() ? placed_wakes::streak : 0));
   }
 }
 
 TEST_CASE("no wake-up is placed where that is not allowed", "[wake_place]") {
   const cpu_set_t all = mask_of(0);
   const std::size_t cpu = cpus_of(all).front();
-  placed_wakes placed(false);
-  sleeper woken(placed);
-  const pinned here(cpu);
-  placed.begin();
-  woken.place().prepare(placed);
-  CHECK(equal(mask_of(woken.thread()), all));
-  set_mask(woken.thread(), only(cpu));
-  woken.wake();
-  CHECK(woken.woke_on() == cpu);
-  CHECK(left_of(placed) == 0);
+  wake_up it(cpu, false);
+  it.prepare_placed();
+  CHECK(equal(mask_of(it.woken.thread()), all));
+  set_mask(it.woken.thread(), only(cpu));
+  it.woken.wake();
+  CHECK(it.woken.woke_on() == cpu);
+  CHECK(left_of(it.placed) == 0);
 }
 
 TEST_CASE("a wake-up by one who does not go on is not looked at", "[wake_place]") {
   const std::size_t cpu = cpus_of(mask_of(0)).front();
-  placed_wakes placed(true);
-  sleeper woken(placed);
-  const pinned here(cpu);
-  set_mask(woken.thread(), only(cpu));
-  woken.wake();
-  CHECK(woken.woke_on() == cpu);
-  CHECK(left_of(placed) == 0);
+  wake_up it(cpu);
+  set_mask(it.woken.thread(), only(cpu));
+  it.woken.wake();
+  CHECK(it.woken.woke_on() == cpu);
+  CHECK(left_of(it.placed) == 0);
 }
 
 TEST_CASE("workers that forks have woken have their masks again", "[wake_place]") {
